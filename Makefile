@@ -1,0 +1,50 @@
+# Two commands a newcomer needs: `make setup`, then `make report`. `make` alone lists them all.
+
+PYTHON ?= python3
+SCALE  ?= smoke
+WORKERS ?= 2
+PY     := .venv/bin/python
+PIP    := $(PY) -m pip --disable-pip-version-check --quiet
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help setup report test lab docs readme bench saes clean
+
+help:   ## list these commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 10
+
+setup: .venv/.lm   ## make .venv with the pinned versions and fetch the default language model; instant the second time
+
+report: setup   ## run every study at SCALE (default smoke) and write its tables and figures to report/
+	$(PY) -m saerob.report --scale $(SCALE) --out report
+
+test: setup   ## check notebooks, package, site and README; run every notebook, WORKERS (default 2) at a time
+	@$(PY) .ci/test.py --workers $(WORKERS)
+
+lab: setup   ## open the notebooks in JupyterLab
+	cd nbs && ../$(PY) -m jupyter lab
+
+docs: setup   ## build the site into _docs/: by Quarto where it is installed, else by smalldocs
+	@$(PY) .ci/site.py docs
+
+readme: setup   ## make README.md from nbs/index.ipynb
+	@$(PY) .ci/site.py readme
+
+bench: setup   ## time saerob's fast paths against the plain way of computing the same numbers
+	$(PY) -m saerob.bench
+
+saes: setup   ## train the grid of SAEs for the default model that data/saes/ does not hold (hours on a CPU)
+	$(PY) -m saerob.training
+
+clean:   ## delete what the commands above made, .venv apart
+	rm -rf _proc _docs report nbs/sidebar.yml nbs/nbdev.yml
+
+# torch comes first and by its exact version: left to the others' requirements, pip would choose another build.
+.venv/.installed: constraints.txt settings.ini setup.py
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PIP) install setuptools wheel "$$(grep '^torch==' constraints.txt)"
+	$(PIP) install -c constraints.txt --no-build-isolation --use-pep517 -e '.[dev]'
+	@touch $@
+
+.venv/.lm: .venv/.installed
+	$(PY) -c "from saerob.assets import smollm2; print(smollm2())"
+	@touch $@
