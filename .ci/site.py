@@ -45,9 +45,8 @@ def smalldocs():
         site = build(src, quiet=True)
         shutil.rmtree(DOCS, ignore_errors=True)
         shutil.move(site.out, DOCS)
-    for w in site.warnings:
+    for w in site.warnings:   # broken links are among them
         if "output-file" not in w: print("warning:", w)
-    for page, link in site.broken: print(f"broken link in {page}: {link}")
     print(f"{len(site.pages)} pages in {DOCS.name}/, rendered by smalldocs (no quarto on this machine)")
     return len(site.broken)
 
