@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['DEFAULT_SAE', 'SubjectError', 'layer_of', 'Subject', 'Prefix', 'shipped_saes', 'load_sae']
 
-# %% ../nbs/03_subject.ipynb #43de42c1
-import copy, difflib, inspect, warnings
+# %% ../nbs/03_subject.ipynb #a5d11e71
+import copy, difflib, json, re, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -144,7 +144,7 @@ def admissible(self: Subject) -> torch.BoolTensor:  # [vocabulary], on the CPU; 
     self._admissible[:n_real] = torch.tensor([good(i, t) for i, t in enumerate(texts)])
     return self._admissible
 
-# %% ../nbs/03_subject.ipynb #7b5bf034
+# %% ../nbs/03_subject.ipynb #ced9b26b
 class _Stop(Exception): "Raised by a hook to leave the forward pass early."
 
 def _hidden(y): return y[0] if isinstance(y, tuple) else y
@@ -162,7 +162,7 @@ def _below(self: Subject, layer, **inputs):
     finally: handle.remove()
     return out[0]
 
-# %% ../nbs/03_subject.ipynb #4590973f
+# %% ../nbs/03_subject.ipynb #6a5297bb
 def _chunked(f, n, size):
     "Concatenate `f(slice)` over chunks of at most `size` rows, halving the chunk when memory runs out."
     out, i = [], 0
@@ -170,8 +170,8 @@ def _chunked(f, n, size):
         try:
             out.append(f(slice(i, i + size)))
             i += size
-        except (torch.OutOfMemoryError, MemoryError):
-            if size == 1: raise
+        except (RuntimeError, MemoryError) as e:
+            if size == 1 or not (isinstance(e, MemoryError) or "memory" in str(e)): raise
             size = max(1, size // 2)
             if torch.cuda.is_available(): torch.cuda.empty_cache()
     return torch.cat(out)
@@ -195,7 +195,24 @@ def resid(self: Subject,
     if embeds is not None and embeds.requires_grad: return run(slice(None))
     with torch.no_grad(): return _chunked(run, len(given), chunk)
 
-# %% ../nbs/03_subject.ipynb #2a56660d
+# %% ../nbs/03_subject.ipynb #b204d598
+@patch
+def resids(self: Subject,
+           tokens: torch.LongTensor,  # [batch, n] token ids
+           layers,  # block indices
+           pos: int|slice|None=-1,  # positions to return; None: all
+          ) -> dict:  # block index to residuals, as `resid` gives them
+    "Outputs of several blocks from one pass, which stops at the last of them."
+    out, top = {}, max(layers)
+    keep = lambda l: lambda m, a, y: out.__setitem__(l, _hidden(y))
+    handles = [self.blocks[l].register_forward_hook(keep(l)) for l in layers if l != top]
+    try:
+        with torch.no_grad(): out[top] = self._below(top, input_ids=tokens, use_cache=False)
+    finally:
+        for h in handles: h.remove()
+    return {l: out[l][:, slice(None) if pos is None else pos] for l in layers}
+
+# %% ../nbs/03_subject.ipynb #c52278ce
 @patch
 def embed(self: Subject,
           tokens: torch.LongTensor,  # any shape
@@ -203,7 +220,7 @@ def embed(self: Subject,
     "Input embeddings, scaled as the model itself scales them, without gradient."
     with torch.no_grad(): return self.model.get_input_embeddings()(tokens.to(self.device))
 
-# %% ../nbs/03_subject.ipynb #f95298e6
+# %% ../nbs/03_subject.ipynb #9fb1ec7b
 @dataclass
 class Prefix:
     "Keys and values of a shared beginning, up to some block."
@@ -218,7 +235,7 @@ class Prefix:
             if l.is_initialized: l.keys, l.values = (t.expand(batch, *t.shape[1:]) for t in (l.keys, l.values))
         return new
 
-# %% ../nbs/03_subject.ipynb #30bf861f
+# %% ../nbs/03_subject.ipynb #280eec41
 @patch
 def prefix(self: Subject,
            tokens: torch.LongTensor,  # [1, n]
@@ -232,7 +249,7 @@ def prefix(self: Subject,
     with torch.no_grad(): self._below(layer, input_ids=tokens, past_key_values=cache, use_cache=True)
     return Prefix(tokens, cache)
 
-# %% ../nbs/03_subject.ipynb #3bea80e0
+# %% ../nbs/03_subject.ipynb #f9827831
 @patch
 @contextmanager
 def _skipping(self: Subject, resid, layer):
@@ -254,7 +271,7 @@ def logits(self: Subject,
     run = lambda rows: self.model(tokens[rows], logits_to_keep=1, use_cache=False).logits[:, -1].float()
     with torch.no_grad(): return _chunked(run, len(tokens), chunk)
 
-# %% ../nbs/03_subject.ipynb #aafc426d
+# %% ../nbs/03_subject.ipynb #ce27e2f5
 @patch
 def logits_from(self: Subject,
                 resid: torch.Tensor,  # [batch, n, d_model] outputs of block L at consecutive positions
@@ -270,7 +287,33 @@ def logits_from(self: Subject,
         with self._skipping(h, layer): return self.model(inputs_embeds=h, logits_to_keep=1, **kw).logits[:, -1].float()
     with torch.no_grad(): return _chunked(run, len(resid), chunk)
 
-# %% ../nbs/03_subject.ipynb #07bb6b2a
+# %% ../nbs/03_subject.ipynb #938f2f8a
+@patch
+def nll(self: Subject,
+        tokens: torch.LongTensor,  # [batch, n]
+        resid: torch.Tensor|None=None,  # [batch, n, d_model] to use as block L's output
+        chunk: int=8,  # rows per forward pass
+       ) -> torch.Tensor:  # [batch, n-1] nats, float32: loss at predicting tokens 1..n-1
+    "Negative log-likelihood of each token given those before it."
+    def run(rows):
+        x = tokens[rows]
+        if resid is None: y = self.model(x, use_cache=False).logits
+        else:
+            h = resid[rows].to(self.dtype)
+            with self._skipping(h, self.layer): y = self.model(inputs_embeds=h, use_cache=False).logits
+        return torch.nn.functional.cross_entropy(y[:, :-1].float().transpose(1, 2), x[:, 1:], reduction="none")
+    with torch.no_grad(): return _chunked(run, len(tokens), chunk)
+
+@patch
+def lens(self: Subject,
+         directions: torch.Tensor,  # [batch, d_model], such as rows of the SAE's decoder
+         k: int=10,  # tokens per direction
+        ) -> list:  # of lists of k strings
+    "The tokens a direction writes, by final norm and unembedding alone."
+    top = self.logits_from(directions[:, None], layer=len(self.blocks) - 1).topk(k).indices
+    return [self.tokenizer.batch_decode([[i] for i in r]) for r in top.tolist()]
+
+# %% ../nbs/03_subject.ipynb #159cfb0a
 def _pick(logits, temperature, top_k, u):
     "Next token of each row: the largest logit, or the sample that the uniform numbers `u` select."
     if not temperature: return logits.argmax(-1)
@@ -284,7 +327,7 @@ def _left_pad(rows, pad):
     ids = torch.tensor([[pad]*(n - len(r)) + list(r) for r in rows])
     return ids, torch.tensor([[0]*(n - len(r)) + [1]*len(r) for r in rows])
 
-# %% ../nbs/03_subject.ipynb #4e939082
+# %% ../nbs/03_subject.ipynb #3edd36d0
 @patch
 def generate(self: Subject,
              prompts,  # [batch, n] token ids, or a list of lists of ids of different lengths
@@ -297,7 +340,7 @@ def generate(self: Subject,
     "Continue every prompt, with an optional edit of the residual stream at block L."
     from transformers import DynamicCache
     rows = prompts.tolist() if torch.is_tensor(prompts) else [list(p) for p in prompts]
-    eos = torch.tensor(sorted(_eos_ids(self)), device=self.device)
+    eos = torch.tensor(sorted(self.end_ids()), device=self.device)
     ids, mask = (t.to(self.device) for t in _left_pad(rows, self.tokenizer.eos_token_id or 0))
     seeds = [seeds]*len(rows) if isinstance(seeds, int) else list(seeds)
     u = torch.stack([torch.rand(max_new_tokens, generator=torch.Generator().manual_seed(int(k))) for k in seeds]).to(self.device)
@@ -318,12 +361,14 @@ def generate(self: Subject,
     out += [eos[-1].expand(len(rows))]*(max_new_tokens - len(out))
     return torch.stack(out, 1)
 
-def _eos_ids(self):
-    "All ids that end a text: the generation config's, and the tokenizer's."
-    e = getattr(self.model.generation_config, "eos_token_id", None)
-    return {i for i in ([e] if isinstance(e, int) else e or []) + [self.tokenizer.eos_token_id] if i is not None} or {0}
+@patch
+def end_ids(self: Subject) -> set:  # token ids
+    "All tokens that end a text: the generation config's, the tokenizer's, and special tokens named as an end."
+    e, tok = getattr(self.model.generation_config, "eos_token_id", None), self.tokenizer
+    named = [tok.convert_tokens_to_ids(t) for t in tok.all_special_tokens if "end" in t]
+    return {i for i in ([e] if isinstance(e, int) else e or []) + [tok.eos_token_id] + named if i is not None} or {0}
 
-# %% ../nbs/03_subject.ipynb #23d252a8
+# %% ../nbs/03_subject.ipynb #552a49aa
 @patch
 def encode(self: Subject,
            resid: torch.Tensor,  # [..., d_model]
@@ -352,7 +397,7 @@ def decode(self: Subject,
     "Residuals that the SAE makes of codes."
     return self.sae.decode(codes)
 
-# %% ../nbs/03_subject.ipynb #0d199db9
+# %% ../nbs/03_subject.ipynb #c3fee732
 @patch
 def _foreign_pre(self: Subject, h):
     "Pre-activations of an SAE that is not SAELens's."
@@ -375,7 +420,7 @@ def codes(self: Subject, tokens: torch.LongTensor,  # [batch, n]
     "Codes at the last position (or at `pos`) of tokens."
     return self.encode(self.resid(tokens, **kw)).detach()
 
-# %% ../nbs/03_subject.ipynb #b600577e
+# %% ../nbs/03_subject.ipynb #5e68bee5
 def shipped_saes() -> Path:  # folder with one sub-folder per SAE
     "Where the SAEs that come with saerob are."
     from saerob.texts import data_path
@@ -388,32 +433,60 @@ def _near(name, among):
     hits = difflib.get_close_matches(name, among, n=5, cutoff=.4) or [n for n in among if name.split("-")[0] in n][:5]
     return f"; near matches: {', '.join(hits)}" if hits else f"; there are {len(among)}, such as {', '.join(sorted(among)[:3])}"
 
-# %% ../nbs/03_subject.ipynb #08773a9d
-def load_sae(sae: str|tuple,  # name of a shipped SAE, local folder, or (SAELens release, id)
+# %% ../nbs/03_subject.ipynb #4ee6c8fb
+def _is_sparsify(folder): return (folder/"sae.safetensors").exists() and (folder/"cfg.json").exists()
+
+def _read_sparsify(folder, device, dtype):
+    "An SAE in EleutherAI's format as a SAELens TopK SAE."
+    from safetensors.torch import load_file
+    from sae_lens import TopKSAE, TopKSAEConfig
+    w, cfg = load_file(folder/"sae.safetensors"), json.loads((folder/"cfg.json").read_text())
+    d_sae, d_in = w["W_dec"].shape
+    sae = TopKSAE(TopKSAEConfig(d_in=d_in, d_sae=d_sae, k=cfg["k"], device=device, dtype=dtype, apply_b_dec_to_input=True))
+    sae.load_state_dict(dict(W_enc=w["encoder.weight"].T.contiguous(), b_enc=w["encoder.bias"], W_dec=w["W_dec"], b_dec=w["b_dec"]))
+    if m := re.fullmatch(r"(?:model\.)?layers?[._](\d+)", folder.name): sae.cfg.metadata.hook_name = f"blocks.{m[1]}.hook_resid_post"
+    return sae
+
+# %% ../nbs/03_subject.ipynb #b7d98e78
+def load_sae(sae: str|tuple,  # name of a shipped SAE, local folder, or (release or hub repository, id)
              device: str="cpu",  # torch device
-             dtype: str="float32",  # of the SAE's weights in memory
+             dtype: str="float32",  # of the weights in memory
             ):  # a SAELens SAE
-    "Load an SAE from this project, a folder, or SAELens' directory of releases. Raises `SubjectError`, naming near matches."
+    "Load an SAE from this project, a folder, SAELens' directory of releases, or the model hub. Raises `SubjectError`, naming near matches."
     from sae_lens import SAE
-    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
     if isinstance(sae, (str, Path)):
-        ours = shipped_saes()/str(sae)
-        folder = ours if (ours/"cfg.json").exists() else Path(sae)
-        if (folder/"cfg.json").exists(): return SAE.load_from_disk(folder, device=device, dtype=dtype)
-        known = [p.parent.name for p in shipped_saes().glob("*/cfg.json")]
-        raise SubjectError(f"no SAE called {str(sae)!r} is shipped, and no folder of that name holds a cfg.json{_near(str(sae), known)}; "
-                           "for a SAELens release give (release, id).")
+        folder = next((f for f in (shipped_saes()/str(sae), Path(sae)) if (f/"cfg.json").exists()), None)
+        if folder is None: raise _no_such_folder(sae)
+        return _read_sparsify(folder, device, dtype) if _is_sparsify(folder) else SAE.load_from_disk(folder, device=device, dtype=dtype)
     release, sae_id = sae
+    _check_release(release, sae_id)
+    try:
+        if release.startswith("EleutherAI/"): return _read_sparsify(_hub_folder(release, sae_id), device, dtype)
+        return SAE.from_pretrained(release, sae_id, device=device, dtype=dtype)
+    except (OSError, ConnectionError) as e:
+        raise SubjectError(f"SAE {sae_id!r} of {release!r} could not be downloaded ({type(e).__name__}): it needs the model hub once, "
+                           "or a local folder with its cfg.json and weights.") from None
+
+# %% ../nbs/03_subject.ipynb #7ae26a38
+def _no_such_folder(sae):
+    known = [p.parent.name for p in shipped_saes().glob("*/cfg.json")]
+    return SubjectError(f"no SAE called {str(sae)!r} is shipped, and no folder of that name holds a cfg.json{_near(str(sae), known)}; "
+                        "for a SAELens release give (release, id).")
+
+def _check_release(release, sae_id):
+    "Does SAELens know the release and the id? Repositories (with a slash) are left to the hub."
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
     known = get_pretrained_saes_directory()
     if release not in known and "/" not in release: raise SubjectError(f"SAELens knows no release {release!r}{_near(release, list(known))}.")
     if release in known and sae_id not in known[release].saes_map:
         raise SubjectError(f"release {release!r} has no SAE {sae_id!r}{_near(sae_id, list(known[release].saes_map))}.")
-    try: return SAE.from_pretrained(release, sae_id, device=device, dtype=dtype)
-    except (OSError, ConnectionError) as e:
-        raise SubjectError(f"SAE {sae_id!r} of release {release!r} could not be downloaded ({type(e).__name__}): it needs the model hub once, "
-                           "or a local folder with cfg.json and sae_weights.safetensors.") from None
 
-# %% ../nbs/03_subject.ipynb #1f6b3b80
+def _hub_folder(repo, name):
+    "One folder of a hub repository, downloaded."
+    from huggingface_hub import snapshot_download
+    return Path(snapshot_download(repo, allow_patterns=f"{name}/*"))/name
+
+# %% ../nbs/03_subject.ipynb #f55231a5
 @patch(cls_method=True)
 def load(cls: Subject,
          model: str|Path|None=None,  # Hugging Face id or local folder; None: the default LM
@@ -435,7 +508,7 @@ def load(cls: Subject,
         raise SubjectError(f"the LM {str(model)!r} could not be loaded: neither a local folder nor reachable on the model hub ({type(e).__name__}).") from None
     return cls(lm, tok, load_sae(sae, device) if sae is not None else None, layer, prepend_bos)
 
-# %% ../nbs/03_subject.ipynb #29c19864
+# %% ../nbs/03_subject.ipynb #4bc52ade
 @patch(as_prop=True)
 def bridge(self: Subject):  # a TransformerBridge
     "The LM as a TransformerLens `TransformerBridge`, sharing its weights; made on first use."
@@ -448,7 +521,7 @@ def bridge(self: Subject):  # a TransformerBridge
                                                            device=str(self.device), dtype=self.dtype)
     return self._bridge
 
-# %% ../nbs/03_subject.ipynb #a9b98906
+# %% ../nbs/03_subject.ipynb #884f2851
 @patch
 def identity(self: Subject) -> dict:  # short strings: lm, sae, hook, dtype, bos
     "Names and fingerprints of what is under test, for a run's manifest."
