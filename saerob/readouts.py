@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_READOUT', 'INSTRUCTIONS', 'Readout', 'Prompt', 'prompt', 'pool', 'read', 'codes_of', 'overlap', 'benign',
-           'overlaps', 'gate', 'sweep_saes', 'sweep']
+           'overlaps', 'gate', 'sweep_saes', 'sweep', 'gate_of_shipped']
 
-# %% ../nbs/05_readouts.ipynb #e890f671
+# %% ../nbs/05_readouts.ipynb #5b1e14a0
 from dataclasses import dataclass
 import numpy as np, pandas as pd, torch
-from .subject import Subject, SubjectError, Prefix
+from .subject import Subject, SubjectError, Prefix, load_sae
 from .intervals import mean_ci
 from .assets import home
 from .texts import brown
-from .training import Stream, contexts_of, finish, new_sae, train
+from .training import ARCHITECTURES, Stream, contexts_of, finish, new_sae, train
 from tqdm.auto import tqdm
 
 # %% ../nbs/05_readouts.ipynb #9685c0d3
@@ -178,24 +178,40 @@ def _train_sweep(folder, layers, n_contexts, l0, seed):
     train(saes, streams, next(iter(streams.of.values())).per_epoch, hooks={n: n for n in saes})
     for l in layers: finish(saes[str(l)], streams.of[l], folder/str(l), hook_name=f"blocks.{l}.hook_resid_post", prepend_bos=True)
 
-# %% ../nbs/05_readouts.ipynb #55cb52e0
-def sweep(s: Subject,  # the LM; its own SAE is not used
-          saes: dict,  # block to SAE
+# %% ../nbs/05_readouts.ipynb #d9e3d2ac
+def sweep(subjects: dict,  # name to `Subject`, all on the same LM
           df: pd.DataFrame,  # columns x1, x2, x1_paraphrase
           instructions: dict=INSTRUCTIONS,  # name to (before, after)
-         ) -> pd.DataFrame:  # one row per block, instruction and pooling
+          poolings: tuple=("last", "mean", "max"),  # see `Readout`
+         ) -> pd.DataFrame:  # one row per SAE, instruction and pooling: unrelated, paraphrase, gap, error_at_readout
     "Mean overlap of unrelated pairs and of paraphrases, and the SAE's error at the readout, for every setting."
-    subs, rows = {l: Subject(s.model, s.tokenizer, sae, layer=l) for l, sae in saes.items()}, []
+    s, rows = next(iter(subjects.values())), []
+    layers, span = sorted({t.layer for t in subjects.values()}), "last" if poolings == ("last",) else "mean"
     for name, words in tqdm(instructions.items(), desc="instructions"):
-        ps = {c: [prompt(s, t, Readout(*words, "mean")) for t in df[c]] for c in ("x1", "x2", "x1_paraphrase")}
-        hs = {c: [s.resids(p.ids, list(saes), slice(-p.n_read, None)) for p in v] for c, v in ps.items()}
-        for l, t in subs.items():
-            zs = {c: [t.encode(h[l]) for h in v] for c, v in hs.items()}
-            last = torch.cat([h[l][:, -1] for h in hs["x1"]]).float()
-            err = (last - t.decode(t.encode(last))).square().sum()/(last - last.mean(0)).square().sum()
-            for how in ("last", "mean", "max"):
-                z = {c: torch.cat([pool(v, how) for v in vs]).detach() for c, vs in zs.items()}
-                over = lambda a, b: torch.stack([overlap(u[None], v)[0] for u, v in zip(a, b)]).mean().item()
-                rows.append(dict(block=l, instruction=name, pooling=how, unrelated=over(z["x1"], z["x2"]), paraphrase=over(z["x1_paraphrase"], z["x1"]), error_at_readout=err.item()))
+        ps = {c: [prompt(s, t, Readout(*words, span)) for t in df[c]] for c in ("x1", "x2", "x1_paraphrase")}
+        hs = {c: [s.resids(p.ids, layers, slice(-p.n_read, None)) for p in v] for c, v in ps.items()}
+        for sae, t in subjects.items():
+            h = {c: [x[t.layer] for x in v] for c, v in hs.items()}
+            rows += [dict(sae=sae, block=t.layer, instruction=name, **r) for r in _one_setting(t, h, poolings)]
     out = pd.DataFrame(rows)
     return out.assign(gap=out.paraphrase - out.unrelated)
+
+# %% ../nbs/05_readouts.ipynb #bf6d56bc
+@torch.no_grad()
+def _one_setting(t, h, poolings):
+    "Overlaps per pooling and the error at the readout, from residuals of x1, x2 and x1_paraphrase."
+    zs = {c: [t.encode(x) for x in v] for c, v in h.items()}
+    last = torch.cat([x[:, -1] for x in h["x1"]]).float()
+    err = (last - t.decode(t.encode(last))).square().sum()/(last - last.mean(0)).square().sum()
+    for how in poolings:
+        z = {c: torch.cat([pool(v, how) for v in vs]) for c, vs in zs.items()}
+        over = lambda a, b: torch.stack([overlap(u[None], v)[0] for u, v in zip(a, b)]).mean().item()
+        yield dict(pooling=how, unrelated=over(z["x1"], z["x2"]), paraphrase=over(z["x1_paraphrase"], z["x1"]), error_at_readout=err.item())
+
+# %% ../nbs/05_readouts.ipynb #71375dea
+def gate_of_shipped(df: pd.DataFrame,  # columns x1, x2, x1_paraphrase
+                    instructions: dict=INSTRUCTIONS,  # name to (before, after)
+                   ) -> pd.DataFrame:  # one row per SAE and instruction, as `sweep` gives them, with `block` the SAE's
+    "The validity gate for every shipped SAE and instruction, read at the last token."
+    lm = Subject.load(layer=23)
+    return sweep({a: Subject(lm.model, lm.tokenizer, load_sae(a)) for a in ARCHITECTURES}, df, instructions, ("last",))

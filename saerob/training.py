@@ -219,37 +219,45 @@ def finish(sae,  # a trained SAELens training SAE
     done.to(dtype).save_model(folder)
     return folder
 
-# %% ../nbs/04_training.ipynb #91feb7d5
-def _losses(s, ctx):
-    "Mean LM loss per counted token: untouched, with the SAE's reconstruction, and with zeros, at block L."
-    def loss(change):
-        total = 0.
-        for i in range(0, len(ctx), 8):
-            c = ctx[i:i+8]
-            h = s.resid(c.ids, pos=None)
-            total += s.nll(c.ids, torch.where(c.mask[..., None], change(h), h))[c.mask[:, 1:]].sum().item()
-        return total/ctx.n_tokens
-    return loss(lambda h: h), loss(lambda h: s.decode(s.encode(h)).detach().to(h)), loss(torch.zeros_like)
+# %% ../nbs/04_training.ipynb #54b21526
+class _Sums:
+    "Running sums of one SAE's quality."
+    def __init__(self, s): self.s, self.err, self.l0, self.on, self.nll = s, 0., 0., torch.zeros(s.d_sae, dtype=torch.bool), 0.
+    def add(self, h):
+        z = self.s.encode(h)
+        self.err += (h - self.s.decode(z)).double().square().sum().item()
+        self.l0 += (z > 0).sum().item(); self.on |= (z > 0).any(0).cpu()
+    def add_loss(self, c, h): self.nll += _nll(self.s, c, self.s.decode(self.s.encode(h)).to(h), h)
 
+def _nll(s, c, new, h):
+    "Summed LM loss over counted tokens with block L's output replaced there."
+    return s.nll(c.ids, torch.where(c.mask[..., None], new, h))[c.mask[:, 1:]].sum().item()
+
+# %% ../nbs/04_training.ipynb #81c64aaf
 @torch.no_grad()
-def quality(s: Subject,  # an LM with the SAE to judge
+def quality(subjects: dict,  # name to `Subject`; all on the same LM and layer
             ctx: Contexts,  # held-out text
             n_loss: int=64,  # contexts used for the LM loss, which needs the whole model
-           ) -> dict:  # fvu, l0, dead, loss, loss_sae, loss_zero, recovered, n_tokens
-    "The standard measures of an SAE on text it was not trained on."
-    n = err = l0 = 0.; on, seen, keep = torch.zeros(s.d_sae, dtype=torch.bool), 0., []
-    for i in range(0, len(ctx), 32):
-        c = ctx[i:i+32]
+           ) -> pd.DataFrame:  # one row per SAE: fvu, l0, dead, loss, loss_sae, loss_zero, recovered, n_tokens, n_loss_tokens
+    "The standard measures of SAEs on text they were not trained on; one pass of the LM serves all."
+    s, sums, mean, square = next(iter(subjects.values())), {n: _Sums(x) for n, x in subjects.items()}, 0., 0.
+    for i in tqdm(range(0, len(ctx), 16), desc="quality"):
+        c = ctx[i:i+16]
         h = s.resid(c.ids, pos=None)[c.mask].float()
-        z = s.encode(h)
-        err += (h - s.decode(z)).square().sum(0).double(); l0 += (z > 0).sum().item(); on |= (z > 0).any(0).cpu(); n += len(h)
-        keep.append(torch.stack([h.sum(0).double(), h.double().square().sum(0)]))
-    m, sq = torch.stack(keep).sum(0)
-    clean, sae, zero = _losses(s, ctx[torch.linspace(0, len(ctx) - 1, min(n_loss, len(ctx))).long()])
-    return dict(fvu=(err.sum()/(sq - m**2/n).sum()).item(), l0=l0/n, dead=1 - on.float().mean().item(), loss=clean, loss_sae=sae, loss_zero=zero,
-                recovered=(zero - sae)/(zero - clean), n_tokens=int(n))
+        mean, square = mean + h.sum(0).double(), square + h.double().square().sum()
+        for q in sums.values(): q.add(h)
+    some, clean, zero = ctx[torch.linspace(0, len(ctx) - 1, min(n_loss, len(ctx))).long()], 0., 0.
+    for i in range(0, len(some), 8):
+        c = some[i:i+8]
+        h = s.resid(c.ids, pos=None)
+        clean, zero = clean + _nll(s, c, h, h), zero + _nll(s, c, torch.zeros_like(h), h)
+        for q in sums.values(): q.add_loss(c, h)
+    n, m = ctx.n_tokens, some.n_tokens
+    total = (square - mean.square().sum()/n).item()
+    return pd.DataFrame({name: dict(fvu=q.err/total, l0=q.l0/n, dead=1 - q.on.float().mean().item(), loss=clean/m, loss_sae=q.nll/m, loss_zero=zero/m,
+                                    recovered=(zero - q.nll)/(zero - clean), n_tokens=n, n_loss_tokens=m) for name, q in sums.items()}).T
 
-# %% ../nbs/04_training.ipynb #5acd78b0
+# %% ../nbs/04_training.ipynb #e441f53a
 @dataclass
 class Plan:
     "A training run: what `make saes` does."
@@ -263,6 +271,7 @@ class Plan:
 
 def make_saes(plan: Plan=Plan(), to: str|Path|None=None):
     "Train the shipped SAEs and measure them; resumable. Writes one folder per SAE, `quality.csv` and `curves.csv`."
+    torch.set_flush_denormal(True)  # Adam's moments of idle latents shrink to denormal numbers, which halve a CPU's speed
     to = Path(to or data_path("saes"))
     s = Subject.load(layer=plan.layer, dtype="bfloat16")
     text = corpus(s, plan.blocks)
@@ -277,20 +286,21 @@ def make_saes(plan: Plan=Plan(), to: str|Path|None=None):
     pd.concat([pd.DataFrame(w.curve).assign(arch=a) for a, w in watch.items()]).to_csv(to/"curves.csv", index=False, float_format="%.5g")
     return measure(plan, text["heldout"], to)
 
-# %% ../nbs/04_training.ipynb #440c952b
-def measure(plan: Plan, heldout: Contexts, to: str|Path) -> pd.DataFrame:
-    "Quality of the SAEs in a folder on held-out text, as a table that is also written to `quality.csv`."
+# %% ../nbs/04_training.ipynb #49ff62ba
+def measure(plan: Plan,  # whose layer and architectures
+            heldout: Contexts,  # text the SAEs were not trained on
+            to: str|Path,  # folder with one SAE per architecture
+            n_contexts: int=512,  # evenly spread over the held-out text
+           ) -> pd.DataFrame:
+    "Quality of the SAEs in a folder on held-out text; also written to `quality.csv`."
+    from sae_lens import SAE
     lm = Subject.load(layer=plan.layer)
-    rows = [dict(arch=a, **quality(Subject(lm.model, lm.tokenizer, _load(Path(to)/a)), heldout)) for a in tqdm(plan.archs, desc="measuring")]
-    df = pd.DataFrame(rows).set_index("arch")
+    subjects = {a: Subject(lm.model, lm.tokenizer, SAE.load_from_disk(Path(to)/a, device="cpu", dtype="float32")) for a in plan.archs}
+    df = quality(subjects, heldout[torch.linspace(0, len(heldout) - 1, min(n_contexts, len(heldout))).long()]).rename_axis("arch")
     df.to_csv(Path(to)/"quality.csv", float_format="%.5g")
     return df
 
-def _load(folder):
-    from sae_lens import SAE
-    return SAE.load_from_disk(folder, device="cpu", dtype="float32")
-
-# %% ../nbs/04_training.ipynb #0538bd43
+# %% ../nbs/04_training.ipynb #15b935c0
 @torch.no_grad()
 def strongest(s: Subject,  # an LM with an SAE
               ctx: Contexts,  # text to look through
@@ -311,7 +321,7 @@ def strongest(s: Subject,  # an LM with an SAE
                          index=range(len(n_on)) if latents is None else latents.tolist())
     return table, (best.values, best.indices, cols.gather(0, best.indices))
 
-# %% ../nbs/04_training.ipynb #4b195bd5
+# %% ../nbs/04_training.ipynb #83df0683
 def excerpt(s: Subject,  # for its tokenizer
             ids: torch.LongTensor,  # [n] token ids of a context
             at: int,  # position of the token to mark
@@ -321,7 +331,7 @@ def excerpt(s: Subject,  # for its tokenizer
     lo, hi = max(1, at - window), at + window + 1
     return (s.text(ids[lo:at]) + "«" + s.text(ids[at:at+1]) + "»" + s.text(ids[at+1:hi])).replace("\n", "⏎").strip()
 
-# %% ../nbs/04_training.ipynb #5c86a88a
+# %% ../nbs/04_training.ipynb #c60ea9fe
 def main(args: list|None=None  # command line; default: the process's own
         ) -> None:
     "`python -m saerob.training`: train the shipped SAEs again (resumable)."
@@ -334,5 +344,5 @@ def main(args: list|None=None  # command line; default: the process's own
     a = p.parse_args(args)
     print(make_saes(Plan(layer=a.layer, l0=a.l0, epochs=a.epochs, seed=a.seed), a.out).round(3).to_string())
 
-# %% ../nbs/04_training.ipynb #60168385
+# %% ../nbs/04_training.ipynb #2acd869c
 if __name__ == "__main__" and sys.argv[0].endswith("training.py"): main()
