@@ -168,7 +168,7 @@ class Watch:
     def state(self): return dict(gain=self.gain, l0=self.l0, curve=self.curve)
     def restore(self, state): self.gain, self.l0, self.curve = state["gain"], state["l0"], state["curve"]
 
-# %% ../nbs/04_training.ipynb #9da438cf
+# %% ../nbs/04_training.ipynb #407e0f61
 def train(saes: dict,  # name to SAELens training SAE
           stream: Stream,  # what all of them read
           steps: int,  # optimiser steps
@@ -197,6 +197,8 @@ def _resume(trainer, watch, folder):
     done = sorted((int(p.parent.name), p.parent) for p in Path(folder or "/nonexistent").glob("*/watch.json") if p.parent.name.isdigit())
     if not done: return
     trainer.load_checkpoint(done[-1][1])
+    steps = trainer.n_training_samples//trainer.cfg.train_batch_size_samples  # SAELens counts a step after its checkpoint
+    for t in (trainer, *trainer.trainers.values()): t.n_training_steps = steps
     trainer.checkpoint_thresholds = [t for t in trainer.checkpoint_thresholds if t > trainer.n_training_samples]
     for n, state in json.loads((done[-1][1]/"watch.json").read_text()).items(): watch[n].restore(state)
 
@@ -286,11 +288,11 @@ def make_saes(plan: Plan=Plan(), to: str|Path|None=None):
     pd.concat([pd.DataFrame(w.curve).assign(arch=a) for a, w in watch.items()]).to_csv(to/"curves.csv", index=False, float_format="%.5g")
     return measure(plan, text["heldout"], to)
 
-# %% ../nbs/04_training.ipynb #49ff62ba
+# %% ../nbs/04_training.ipynb #225cedcf
 def measure(plan: Plan,  # whose layer and architectures
             heldout: Contexts,  # text the SAEs were not trained on
             to: str|Path,  # folder with one SAE per architecture
-            n_contexts: int=512,  # evenly spread over the held-out text
+            n_contexts: int=320,  # evenly spread over the held-out text
            ) -> pd.DataFrame:
     "Quality of the SAEs in a folder on held-out text; also written to `quality.csv`."
     from sae_lens import SAE
