@@ -213,7 +213,7 @@ def lm_rows(t: pd.DataFrame,  # as lm_table gives it
     cols = {e: [cell(q, r) for q, r in t.loc[e].iterrows()] for e in t.index.unique(0)}
     return pd.DataFrame({"quantity": [said[q] for q in t.index.unique(1)], **cols})
 
-# %% ../nbs/08_report.ipynb #4ae95a13
+# %% ../nbs/08_report.ipynb #6aaa6fe6
 SECTION = """
 {% from "table" import table %}
 <section><h2>{{ p.title }}</h2>
@@ -231,7 +231,7 @@ SECTION = """
 {{ table(p.lm, "The LM before and after the edit, at the same readout. Brackets: 95 % intervals.") }}
 <h3>Beside the published numbers</h3>
 {{ table(p.published, "Relative change of the mean overlap.", True) }}
-<p class="soft">Not the same experiment: LM, SAE, layer and texts differ, as the columns say, and so does the search. The published one accepts steps that make things worse, and does not check that the adversarial text gives the tokens that were scored.</p>
+<p class="soft">Not the same experiment: LM, SAE, layer, readout and texts differ, as the columns say, and so does the search. The published one accepts steps that make things worse, and does not check that the adversarial text gives the tokens that were scored.</p>
 </section>
 """
 
@@ -258,7 +258,7 @@ def page(**fields,  # scale, n, seed, parts, facts, absent; see the template
     env.filters["unbroken"] = lambda x: x.replace(" %", "\u00a0%")
     return env.get_template("page").render(css=Markup(CSS), **fields)
 
-# %% ../nbs/08_report.ipynb #622f49fa
+# %% ../nbs/08_report.ipynb #7b2e1f8c
 def facts(manifests: list,  # one per SAE
           s: Subject,  # the subject, for its device
           seconds: float,  # that this invocation took
@@ -267,7 +267,7 @@ def facts(manifests: list,  # one per SAE
     "Settings, versions, fingerprints and machine, for the page."
     m, f = manifests[0], manifests[0]["fingerprints"]
     c, gpu = m["config"]["scenario"], s.device.type == "cuda"
-    took = f"{seconds/60:.1f} minutes" + (f", {reused} texts having been recorded by an earlier invocation" if reused else "")
+    took = f"{seconds/60:.1f} minutes" + (f", with {reused} of the texts recorded by an earlier invocation" if reused else "")
     return {"attack": f"{c['name']}: {c['n_tokens']} token, {c['steps']} steps of {c['batch']} candidates from the best {c['m']}; control: {c['control']}",
             "readout": f"{m['config']['readout']['pool']} token of the text followed by {m['config']['readout']['after']!r}",
             "language model": f"{f['lm']}, {f['dtype']}, weights {f['lm_weights']}", "where": f["hook"],
@@ -290,7 +290,7 @@ def absent(scale: Scale,  # what was run
             "The true optimum: no search here tries the whole vocabulary, so a stronger token may exist.",
             "Interpretability and steering of the same SAE."]
 
-# %% ../nbs/08_report.ipynb #9f31d2cb
+# %% ../nbs/08_report.ipynb #7dff6628
 def part(s: Subject,  # the subject
          df: pd.DataFrame,  # as evaluate gives it
          name: str,  # of the SAE
@@ -308,7 +308,7 @@ def part(s: Subject,  # the subject
     texts = [dict(text=marked(t.text, t.gcg_text), gcg=percent(t.gcg), random=percent(t.random), random_edit=visible(t.random_edit).strip(), benign=percent(t.benign), benign_edit=visible(t.benign_edit).strip())
              for t in df.sort_values("gcg", kind="stable").itertuples()]
     return dict(title=f"SAE {name}: {s.d_sae:,} latents on {s.hook_name}", answer=answer(summary), gate=gate_sentence(marks), noticed=lm_answer(lm), overlap=overlap_rows(summary, marks), lm=lm_rows(lm),
-                published=published[["search", "change", "LM", "SAE", "layer", "texts", "source"]].assign(change=published.change.map("{:+.1f} %".format)), example=marked(r.text, r.gcg_text), texts=texts,
+                published=published[["search", "change", "LM", "SAE", "layer", "readout", "texts", "source"]].assign(change=published.change.map("{:+.1f} %".format)), example=marked(r.text, r.gcg_text), texts=texts,
                 figures={k: embedded(f, out/"figures"/f"{k}-{name}.png") for k, f in figures.items()})
 
 # %% ../nbs/08_report.ipynb #43497fdf

@@ -66,7 +66,7 @@ def seed_of(seed: int,  # of the whole run
     "A seed for one unit: the same in every process, and different between units."
     return zlib.crc32(repr((seed, key)).encode())
 
-# %% ../nbs/07_robustness.ipynb #677a5a1d
+# %% ../nbs/07_robustness.ipynb #a610545a
 def measure(s: Subject,  # the subject
             unit: dict,  # text, and perhaps target and position, as units gives them
             scenario: Scenario,  # the settings
@@ -82,7 +82,7 @@ def measure(s: Subject,  # the subject
     if c.mode == "suffix":
         more = benign(s, text, c.n_tokens, readout)
         whole = torch.cat([p.head, more, p.tail], 1)
-        out |= dict(benign=r.benign, benign_edit=s.text(more), benign_round_trips=s.round_trips(whole)[0]) | _lm(s, "benign", p.ids, whole)
+        out |= dict(benign=r.benign, benign_edit=s.text(more), benign_round_trips=bool(s.round_trips(whole)[0])) | _lm(s, "benign", p.ids, whole)
     return out | _found(c.control, q) | _found(c.search, r) | _lm(s, c.search, *r.prompts)
 
 def _found(name, r): return {name: r.after, **{f"{name}_{k}": v for k, v in dict(edit=r.edit, text=r.adversarial_text, forwards=r.forwards, round_trips=r.round_trips).items()}}
@@ -133,7 +133,7 @@ def summarise(df: pd.DataFrame,  # as evaluate gives it
     out.attrs = df.attrs
     return out
 
-# %% ../nbs/07_robustness.ipynb #7b261a45
+# %% ../nbs/07_robustness.ipynb #48d90a2e
 def answer(summary: pd.DataFrame,  # as summarise gives it
           ) -> str:  # two sentences
     "What a summary says, in words: how much is left, beside what the controls leave, and whether the search beats its control."
@@ -149,7 +149,7 @@ def answer(summary: pd.DataFrame,  # as summarise gives it
     verdict = "The search does more than its control" if more else "The search does less than its control" if less else "The search cannot be told apart from its control"
     if d.n < 10: verdict = f"Whether the search beats its control cannot be said from {'one text' if d.n == 1 else f'{d.n:.0f} texts'}"
     return (f"{what} (n = {d.n:.0f}, median {t.forwards[c['search']]:,.0f} forward passes); {c['control']} tokens at the same cost give {show(c['control'])}{calm}. "
-            f"{verdict}: difference {100*d.overlap:+.0f} points [{100*d.low:+.0f}, {100*d.high:+.0f}].")
+            f"{verdict}: difference {100*d.overlap:+.1f} points [{100*d.low:+.1f}, {100*d.high:+.1f}].")
 
 # %% ../nbs/07_robustness.ipynb #899bb1dd
 def lm_table(df: pd.DataFrame,  # as evaluate gives it
@@ -172,24 +172,25 @@ def lm_answer(t: pd.DataFrame,  # as lm_table gives it
             f"the likeliest next token is the same for {beside('{:.0f} %', 'same_next', 100)} of texts and the next twelve for {beside('{:.0f} %', 'same_greedy', 100)}; "
             f"the median KL divergence is {beside('{:.2f}', 'kl_median')} nats.")
 
-# %% ../nbs/07_robustness.ipynb #4544a9e5
+# %% ../nbs/07_robustness.ipynb #f4bd4984
 _SETUPS = (("Llama-3-8B", "TopK, 131k latents", 20), ("Gemma-2-9B", "JumpReLU, 131k latents", 30))
 _CHANGES = {"untargeted_suffix": (-89.1, -85.5, -82.4, -85.5), "untargeted_replacement": (-84.6, -79.8, -77.8, -73.6),
             "targeted_suffix": (74.5, 68.8, 64.5, 56.2), "targeted_replacement": (29.2, 31.9, 26.3, 24.8)}
-PUBLISHED = pd.DataFrame([dict(scenario=name, source="Li et al. 2025 (v1)", texts=texts, LM=lm, SAE=sae, layer=layer, change=changes[2*i + j])
+PUBLISHED = pd.DataFrame([dict(scenario=name, source="Li et al. 2025 (v1)", texts=texts, LM=lm, SAE=sae, layer=layer,
+                               readout="The previous text is about", change=changes[2*i + j])
                           for name, changes in _CHANGES.items() for i, texts in enumerate(("Art & Science", "AG News"))
                           for j, (lm, sae, layer) in enumerate(_SETUPS)])
 
-# %% ../nbs/07_robustness.ipynb #436561c0
+# %% ../nbs/07_robustness.ipynb #c2fd1fb3
 def compare_published(summary: pd.DataFrame,  # as summarise gives it
                       texts: str="art & humanities (shipped)",  # what to call ours
-                     ) -> pd.DataFrame:  # source, texts, LM, SAE, layer, search, change (percent)
+                     ) -> pd.DataFrame:  # source, texts, LM, SAE, layer, readout (the instruction), search, change (percent)
     "Our rows above the published ones for the same scenario, with what differs in the columns."
     m = summary.attrs
     c, f = m["config"]["scenario"], m["fingerprints"]
     names = [n for n in summary.index if n in ("benign", c["control"], c["search"])]
     ours = pd.DataFrame([dict(source="here", texts=f"{texts}, n = {summary.n[n]}", LM=f["lm"], SAE=f"{f['sae'].removesuffix('SAE')}, ours", layer=int(f["hook"].split(".")[1]),
-                              search=n, change=summary.change[n]) for n in reversed(names)])
+                              readout=m["config"]["readout"]["after"].strip(), search=n, change=summary.change[n]) for n in reversed(names)])
     theirs = PUBLISHED[PUBLISHED.scenario == c["name"]].drop(columns="scenario").assign(search="gcg, as published")
     return pd.concat([ours, theirs[ours.columns]], ignore_index=True)
 
