@@ -187,7 +187,7 @@ TABLE = """
 {%- endmacro %}
 """
 
-# %% ../nbs/08_report.ipynb #064c0330
+# %% ../nbs/08_report.ipynb #ee7d149c
 def overlap_rows(summary: pd.DataFrame,  # as summarise gives it
                  marks: pd.DataFrame,  # as landmarks gives it
                 ) -> pd.DataFrame:  # text in every cell
@@ -196,8 +196,8 @@ def overlap_rows(summary: pd.DataFrame,  # as summarise gives it
     said = dict(before="before any edit", benign="benign continuation", random="random tokens, same cost", gcg="attack (gcg)", paraphrase="a paraphrase of the text", unrelated="an unrelated text")
     gap = [" - " in i for i in t.index]
     return pd.DataFrame({"condition": [said.get(i, f"difference {i}, points" if g else i) for i, g in zip(t.index, gap)],
-                         "overlap": [f"{100*o:+.0f}" if g else percent(o) for o, g in zip(t.overlap, gap)],
-                         "95 % interval": [f"{100*a:+.0f} to {100*b:+.0f}" if g else f"{100*a:.0f} to {percent(b)}" for a, b, g in zip(t.low, t.high, gap)],
+                         "overlap": [f"{100*o:+.1f}" if g else percent(o) for o, g in zip(t.overlap, gap)],
+                         "95 % interval": [f"{100*a:+.1f} to {100*b:+.1f}" if g else f"{100*a:.0f} to {percent(b)}" for a, b, g in zip(t.low, t.high, gap)],
                          "change": ["" if pd.isna(x) else f"{x:+.1f} %" for x in t.change],
                          "texts": t.n.astype(int), "forward passes": ["" if pd.isna(f) else f"{f:,.0f}" for f in t.forwards]})
 
