@@ -262,4 +262,5 @@ d = { 'settings': { 'branch': 'main',
                                  'saerob.training.quality': ('training.html#quality', 'saerob/training.py'),
                                  'saerob.training.strongest': ('training.html#strongest', 'saerob/training.py'),
                                  'saerob.training.train': ('training.html#train', 'saerob/training.py'),
+                                 'saerob.training.usual': ('training.html#usual', 'saerob/training.py'),
                                  'saerob.training.written': ('training.html#written', 'saerob/training.py')}}}

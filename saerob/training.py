@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'written', 'Contexts', 'contexts_of', 'corpus', 'activations', 'Stream', 'new_sae', 'Watch', 'train',
-           'finish', 'quality', 'Plan', 'make_saes', 'measure', 'strongest', 'excerpt', 'main']
+           'finish', 'usual', 'quality', 'Plan', 'make_saes', 'measure', 'strongest', 'excerpt', 'main']
 
 # %% ../nbs/04_training.ipynb #b50c00a3
 import argparse, json, math, sys
@@ -221,7 +221,7 @@ def finish(sae,  # a trained SAELens training SAE
     done.to(dtype).save_model(folder)
     return folder
 
-# %% ../nbs/04_training.ipynb #54b21526
+# %% ../nbs/04_training.ipynb #88355eb1
 class _Sums:
     "Running sums of one SAE's quality."
     def __init__(self, s): self.s, self.err, self.l0, self.on, self.nll = s, 0., 0., torch.zeros(s.d_sae, dtype=torch.bool), 0.
@@ -231,21 +231,27 @@ class _Sums:
         self.l0 += (z > 0).sum().item(); self.on |= (z > 0).any(0).cpu()
     def add_loss(self, c, h): self.nll += _nll(self.s, c, self.s.decode(self.s.encode(h)).to(h), h)
 
+def usual(h):  # [n, d_model] -> bool [n]
+    "Positions without a massive activation: residual norm below five times the median."
+    norm = h.float().norm(dim=-1)
+    return norm < 5*norm.median()
+
 def _nll(s, c, new, h):
     "Summed LM loss over counted tokens with block L's output replaced there."
     return s.nll(c.ids, torch.where(c.mask[..., None], new, h))[c.mask[:, 1:]].sum().item()
 
-# %% ../nbs/04_training.ipynb #81c64aaf
+# %% ../nbs/04_training.ipynb #2162b295
 @torch.no_grad()
 def quality(subjects: dict,  # name to `Subject`; all on the same LM and layer
             ctx: Contexts,  # held-out text
             n_loss: int=64,  # contexts used for the LM loss, which needs the whole model
-           ) -> pd.DataFrame:  # one row per SAE: fvu, l0, dead, loss, loss_sae, loss_zero, recovered, n_tokens, n_loss_tokens
+           ) -> pd.DataFrame:  # one row per SAE: fvu, l0, dead, loss, loss_sae, loss_zero, recovered, n_tokens, n_massive, n_loss_tokens
     "The standard measures of SAEs on text they were not trained on; one pass of the LM serves all."
-    s, sums, mean, square = next(iter(subjects.values())), {n: _Sums(x) for n, x in subjects.items()}, 0., 0.
+    s, sums, mean, square, n, massive = next(iter(subjects.values())), {n: _Sums(x) for n, x in subjects.items()}, 0., 0., 0, 0
     for i in tqdm(range(0, len(ctx), 16), desc="quality"):
         c = ctx[i:i+16]
         h = s.resid(c.ids, pos=None)[c.mask].float()
+        n, massive, h = n + int(usual(h).sum()), massive + int((~usual(h)).sum()), h[usual(h)]
         mean, square = mean + h.sum(0).double(), square + h.double().square().sum()
         for q in sums.values(): q.add(h)
     some, clean, zero = ctx[torch.linspace(0, len(ctx) - 1, min(n_loss, len(ctx))).long()], 0., 0.
@@ -254,10 +260,10 @@ def quality(subjects: dict,  # name to `Subject`; all on the same LM and layer
         h = s.resid(c.ids, pos=None)
         clean, zero = clean + _nll(s, c, h, h), zero + _nll(s, c, torch.zeros_like(h), h)
         for q in sums.values(): q.add_loss(c, h)
-    n, m = ctx.n_tokens, some.n_tokens
+    m = some.n_tokens
     total = (square - mean.square().sum()/n).item()
     return pd.DataFrame({name: dict(fvu=q.err/total, l0=q.l0/n, dead=1 - q.on.float().mean().item(), loss=clean/m, loss_sae=q.nll/m, loss_zero=zero/m,
-                                    recovered=(zero - q.nll)/(zero - clean), n_tokens=n, n_loss_tokens=m) for name, q in sums.items()}).T
+                                    recovered=(zero - q.nll)/(zero - clean), n_tokens=n, n_massive=massive, n_loss_tokens=m) for name, q in sums.items()}).T
 
 # %% ../nbs/04_training.ipynb #e441f53a
 @dataclass
@@ -288,11 +294,11 @@ def make_saes(plan: Plan=Plan(), to: str|Path|None=None):
     pd.concat([pd.DataFrame(w.curve).assign(arch=a) for a, w in watch.items()]).to_csv(to/"curves.csv", index=False, float_format="%.5g")
     return measure(plan, text["heldout"], to)
 
-# %% ../nbs/04_training.ipynb #225cedcf
+# %% ../nbs/04_training.ipynb #d60604db
 def measure(plan: Plan,  # whose layer and architectures
             heldout: Contexts,  # text the SAEs were not trained on
             to: str|Path,  # folder with one SAE per architecture
-            n_contexts: int=320,  # evenly spread over the held-out text
+            n_contexts: int=112,  # evenly spread over the held-out text
            ) -> pd.DataFrame:
     "Quality of the SAEs in a folder on held-out text; also written to `quality.csv`."
     from sae_lens import SAE
@@ -302,7 +308,7 @@ def measure(plan: Plan,  # whose layer and architectures
     df.to_csv(Path(to)/"quality.csv", float_format="%.5g")
     return df
 
-# %% ../nbs/04_training.ipynb #15b935c0
+# %% ../nbs/04_training.ipynb #5c2785de
 @torch.no_grad()
 def strongest(s: Subject,  # an LM with an SAE
               ctx: Contexts,  # text to look through
@@ -313,7 +319,8 @@ def strongest(s: Subject,  # an LM with an SAE
     n_on = total = 0.; peaks, cols = [], []
     for i in range(0, len(ctx), 32):
         c = ctx[i:i+32]
-        z = s.encode(s.resid(c.ids, pos=None))*c.mask[..., None]
+        h = s.resid(c.ids, pos=None)
+        z = s.encode(h)*(c.mask & usual(h.flatten(0, 1)).view_as(c.mask))[..., None]
         z = z if latents is None else z[..., latents]
         n_on = n_on + (z > 0).sum((0, 1)); total = total + z.sum((0, 1))
         v, at = z.max(1); peaks.append(v); cols.append(at)
