@@ -50,16 +50,17 @@ def contexts_of(s: Subject, texts,  # strings
                 length: int=128,  # tokens per context, BOS included
                ) -> Contexts:
     "Cut texts into contexts."
-    n, pad, rows = length - 1, s.tokenizer.eos_token_id, []
+    bos, pad, rows = [] if s.bos_id is None else [s.bos_id], s.tokenizer.eos_token_id or 0, []
+    n = length - len(bos)
     for t in texts:
         ids = s.tokenizer(t, add_special_tokens=False).input_ids
         rows += [ids[i:i + n] for i in range(0, len(ids), n)]
-    ids = torch.tensor([[s.bos_id, *r, *[pad]*(n - len(r))] for r in rows])
-    return Contexts(ids, torch.arange(length)[None] <= torch.tensor([[len(r)] for r in rows])).drop_first()
+    ids = torch.tensor([[*bos, *r, *[pad]*(n - len(r))] for r in rows])
+    return Contexts(ids, torch.arange(length)[None] < torch.tensor([[len(bos) + len(r)] for r in rows])).drop_first()
 
 @patch
 def drop_first(self: Contexts) -> Contexts:
-    "Without the BOS position, whose residual is of another kind."
+    "Without the first position, BOS or not, whose residual is of another kind."
     self.mask[:, 0] = False
     return self
 
