@@ -162,7 +162,7 @@ def _below(self: Subject, layer, **inputs):
     finally: handle.remove()
     return out[0]
 
-# %% ../nbs/03_subject.ipynb #6a5297bb
+# %% ../nbs/03_subject.ipynb #259260ab
 def _chunked(f, n, size):
     "Concatenate `f(slice)` over chunks of at most `size` rows, halving the chunk when memory runs out."
     out, i = [], 0
@@ -287,20 +287,22 @@ def logits_from(self: Subject,
         with self._skipping(h, layer): return self.model(inputs_embeds=h, logits_to_keep=1, **kw).logits[:, -1].float()
     with torch.no_grad(): return _chunked(run, len(resid), chunk)
 
-# %% ../nbs/03_subject.ipynb #938f2f8a
+# %% ../nbs/03_subject.ipynb #e92139d8
 @patch
 def nll(self: Subject,
         tokens: torch.LongTensor,  # [batch, n]
         resid: torch.Tensor|None=None,  # [batch, n, d_model] to use as block L's output
+        past: Prefix|None=None,  # what stands before all rows, from `prefix(…, whole=True)`
         chunk: int=8,  # rows per forward pass
        ) -> torch.Tensor:  # [batch, n-1] nats, float32: loss at predicting tokens 1..n-1
     "Negative log-likelihood of each token given those before it."
     def run(rows):
         x = tokens[rows]
-        if resid is None: y = self.model(x, use_cache=False).logits
+        kw = dict(past_key_values=past.expand(len(x)), use_cache=True) if past else dict(use_cache=False)
+        if resid is None: y = self.model(x, **kw).logits
         else:
             h = resid[rows].to(self.dtype)
-            with self._skipping(h, self.layer): y = self.model(inputs_embeds=h, use_cache=False).logits
+            with self._skipping(h, self.layer): y = self.model(inputs_embeds=h, **kw).logits
         return torch.nn.functional.cross_entropy(y[:, :-1].float().transpose(1, 2), x[:, 1:], reduction="none")
     with torch.no_grad(): return _chunked(run, len(tokens), chunk)
 
@@ -313,21 +315,52 @@ def lens(self: Subject,
     top = self.logits_from(directions[:, None], layer=len(self.blocks) - 1).topk(k).indices
     return [self.tokenizer.batch_decode([[i] for i in r]) for r in top.tolist()]
 
-# %% ../nbs/03_subject.ipynb #159cfb0a
-def _pick(logits, temperature, top_k, u):
-    "Next token of each row: the largest logit, or the sample that the uniform numbers `u` select."
-    if not temperature: return logits.argmax(-1)
-    v, i = logits.topk(min(top_k or logits.shape[-1], logits.shape[-1]))
-    cdf = (v.float()/temperature).softmax(-1).cumsum(-1)
-    return i.gather(1, (cdf < u[:, None]*cdf[:, -1:]).sum(-1, keepdim=True)).squeeze(1)
-
+# %% ../nbs/03_subject.ipynb #f876fb99
 def _left_pad(rows, pad):
     "Rows of ids of different lengths as one [batch, n] tensor, padded on the left, and its mask."
     n = max(map(len, rows))
     ids = torch.tensor([[pad]*(n - len(r)) + list(r) for r in rows])
     return ids, torch.tensor([[0]*(n - len(r)) + [1]*len(r) for r in rows])
 
-# %% ../nbs/03_subject.ipynb #3edd36d0
+@patch
+def _begin(self: Subject, rows, room, edit):
+    "Run all but the last token of every row: a cache with `room` for more, the mask, and the last tokens."
+    from transformers import StaticCache
+    distinct = {r: i for i, r in enumerate(dict.fromkeys(map(tuple, rows)))}
+    ids, mask = (t.to(self.device) for t in _left_pad(list(distinct), self.tokenizer.eos_token_id or 0))
+    which, n, seen = torch.tensor([distinct[tuple(r)] for r in rows], device=self.device), ids.shape[1] - 1, mask[:, :-1]
+    cache, above = (StaticCache(config=self.model.config, max_cache_len=n + room) for _ in range(2))
+    where = (seen.cumsum(-1) - 1).clamp(min=0)
+    if n and not edit: self.base(ids[:, :n], attention_mask=seen, position_ids=where, past_key_values=cache, use_cache=True)
+    elif n: h = self._below(self.layer, input_ids=ids[:, :n], attention_mask=seen, position_ids=where, past_key_values=cache, use_cache=True)
+    cache.reorder_cache(which)
+    if n and edit:
+        h = edit(h[which], torch.arange(len(rows), device=self.device))
+        with self._skipping(h, self.layer):
+            self.base(inputs_embeds=h, attention_mask=seen[which], position_ids=where[which], past_key_values=above, use_cache=True)
+        cache.layers[self.layer + 1:] = above.layers[self.layer + 1:]
+    return cache, mask[which], ids[which, -1:]
+
+# %% ../nbs/03_subject.ipynb #be709582
+class _Sampler:
+    "Picks next tokens: the largest logit, or a sample; every row has its own random numbers."
+    def __init__(self, temperature, top_k, seeds, n, device):
+        self.temperature, self.top_k = temperature, top_k
+        if not temperature: return
+        rng = lambda k, where: torch.Generator(where).manual_seed(int(k))
+        if top_k: self.u = torch.stack([torch.rand(n, generator=rng(k, "cpu")) for k in seeds]).to(device)
+        else: self.streams = [rng(k, device) for k in seeds]
+
+    def __call__(self, logits, rows, t):  # [batch, vocabulary], numbers of the rows [batch], step -> [batch]
+        if not self.temperature: return logits.argmax(-1)
+        if not self.top_k:
+            p = (logits.float()/self.temperature).softmax(-1)
+            return (p/torch.stack([torch.empty_like(q).exponential_(generator=self.streams[r]) for q, r in zip(p, rows.tolist())])).argmax(-1)
+        v, i = logits.topk(min(self.top_k, logits.shape[-1]))
+        cdf = (v.float()/self.temperature).softmax(-1).cumsum(-1)
+        return i.gather(1, (cdf < self.u[rows, t, None]*cdf[:, -1:]).sum(-1, keepdim=True)).squeeze(1)
+
+# %% ../nbs/03_subject.ipynb #74a69725
 @patch
 def generate(self: Subject,
              prompts,  # [batch, n] token ids, or a list of lists of ids of different lengths
@@ -335,31 +368,45 @@ def generate(self: Subject,
              temperature: float=0.,  # 0: greedy
              top_k: int|None=None,  # sample from the k likeliest tokens; None: from all
              seeds=0,  # one integer, or one per row
-             edit=None,  # function of block L's output [batch, n, d_model], returning what to use instead
-            ) -> torch.LongTensor:  # [batch, max_new_tokens]; after a row's end its EOS is repeated
+             edit=None,  # function of block L's output [batch, n, d_model] and the rows' numbers [batch], returning what to use instead
+             positions: str="all",  # edited: "all"; "generated": those that a new token is read from; "last": the first of these
+             chunk: int=512,  # rows per batch
+            ) -> torch.LongTensor:  # [batch, max_new_tokens]; after a row's end its EOS is repeated; -1 where logits are not numbers
     "Continue every prompt, with an optional edit of the residual stream at block L."
-    from transformers import DynamicCache
+    if positions not in ("all", "generated", "last"): raise SubjectError(f"positions={positions!r} does not exist; use 'all', 'generated' or 'last'.")
     rows = prompts.tolist() if torch.is_tensor(prompts) else [list(p) for p in prompts]
-    eos = torch.tensor(sorted(self.end_ids()), device=self.device)
-    ids, mask = (t.to(self.device) for t in _left_pad(rows, self.tokenizer.eos_token_id or 0))
     seeds = [seeds]*len(rows) if isinstance(seeds, int) else list(seeds)
-    u = torch.stack([torch.rand(max_new_tokens, generator=torch.Generator().manual_seed(int(k))) for k in seeds]).to(self.device)
-    cache, out, done = DynamicCache(config=self.model.config), [], torch.zeros(len(rows), dtype=torch.bool, device=self.device)
-    hook = self.blocks[self.layer].register_forward_hook(lambda m, a, y: edit(_hidden(y))) if edit else None
+    def run(c):
+        pick = _Sampler(temperature, top_k, seeds[c], max_new_tokens, self.device)
+        return self._continue(rows[c], max_new_tokens, pick, edit and (lambda h, r: edit(h, r + c.start)), positions)
+    with torch.no_grad(): return _chunked(run, len(rows), chunk)
+
+# %% ../nbs/03_subject.ipynb #d8a4b5a7
+@patch
+def _continue(self: Subject, rows, n, pick, edit, positions):
+    "Continue rows in one batch, from which those that have ended are dropped."
+    eos = torch.tensor(sorted(self.end_ids()), device=self.device)
+    cache, mask, ids = self._begin(rows, n, edit if positions == "all" else None)
+    out, live = eos[-1].repeat(len(rows), n), torch.arange(len(rows), device=self.device)
+    over = torch.zeros_like(live, dtype=torch.bool)
+    hook = self.blocks[self.layer].register_forward_hook(lambda m, a, y: edit(_hidden(y), live)) if edit else None
     try:
-        with torch.no_grad():
-            for t in range(max_new_tokens):
-                where = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1]:]
-                y = self.model(ids, attention_mask=mask, position_ids=where, past_key_values=cache, use_cache=True, logits_to_keep=1)
-                new = torch.where(done, eos[-1], _pick(y.logits[:, -1], temperature, top_k, u[:, t]))
-                done |= torch.isin(new, eos)
-                out.append(new); ids = new[:, None]
-                mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-                if done.all(): break
+        for t in range(n):
+            y = self.model(ids, attention_mask=mask, position_ids=mask.sum(-1, keepdim=True) - 1, past_key_values=cache, use_cache=True,
+                           logits_to_keep=1).logits[:, -1]
+            if hook and t == 0 and positions == "last": hook.remove()
+            new, broken = pick(y, live, t), y.isnan().any(-1) & ~over
+            out[live[~over], t], out[live[broken], t:] = new[~over], -1
+            over = over | broken | torch.isin(new, eos)
+            if over.all(): break
+            ids, mask = new[:, None], torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+            if over.sum()*4 >= len(over):
+                keep = (~over).nonzero()[:, 0]
+                cache.reorder_cache(keep)
+                ids, mask, live, over = ids[keep], mask[keep], live[keep], over[keep]
     finally:
         if hook: hook.remove()
-    out += [eos[-1].expand(len(rows))]*(max_new_tokens - len(out))
-    return torch.stack(out, 1)
+    return out
 
 @patch
 def end_ids(self: Subject) -> set:  # token ids
@@ -368,7 +415,7 @@ def end_ids(self: Subject) -> set:  # token ids
     named = [tok.convert_tokens_to_ids(t) for t in tok.all_special_tokens if "end" in t]
     return {i for i in ([e] if isinstance(e, int) else e or []) + [tok.eos_token_id] + named if i is not None} or {0}
 
-# %% ../nbs/03_subject.ipynb #552a49aa
+# %% ../nbs/03_subject.ipynb #dd1e5f1b
 @patch
 def encode(self: Subject,
            resid: torch.Tensor,  # [..., d_model]
@@ -397,7 +444,7 @@ def decode(self: Subject,
     "Residuals that the SAE makes of codes."
     return self.sae.decode(codes)
 
-# %% ../nbs/03_subject.ipynb #c3fee732
+# %% ../nbs/03_subject.ipynb #ff587531
 @patch
 def _foreign_pre(self: Subject, h):
     "Pre-activations of an SAE that is not SAELens's."
@@ -420,7 +467,7 @@ def codes(self: Subject, tokens: torch.LongTensor,  # [batch, n]
     "Codes at the last position (or at `pos`) of tokens."
     return self.encode(self.resid(tokens, **kw)).detach()
 
-# %% ../nbs/03_subject.ipynb #5e68bee5
+# %% ../nbs/03_subject.ipynb #f0f19c87
 def shipped_saes() -> Path:  # folder with one sub-folder per SAE
     "Where the SAEs that come with saerob are."
     from saerob.texts import data_path
@@ -433,7 +480,7 @@ def _near(name, among):
     hits = difflib.get_close_matches(name, among, n=5, cutoff=.4) or [n for n in among if name.split("-")[0] in n][:5]
     return f"; near matches: {', '.join(hits)}" if hits else f"; there are {len(among)}, such as {', '.join(sorted(among)[:3])}"
 
-# %% ../nbs/03_subject.ipynb #4ee6c8fb
+# %% ../nbs/03_subject.ipynb #4e334dfe
 def _is_sparsify(folder): return (folder/"sae.safetensors").exists() and (folder/"cfg.json").exists()
 
 def _read_sparsify(folder, device, dtype):
@@ -447,7 +494,7 @@ def _read_sparsify(folder, device, dtype):
     if m := re.fullmatch(r"(?:model\.)?layers?[._](\d+)", folder.name): sae.cfg.metadata.hook_name = f"blocks.{m[1]}.hook_resid_post"
     return sae
 
-# %% ../nbs/03_subject.ipynb #b7d98e78
+# %% ../nbs/03_subject.ipynb #5317eece
 def load_sae(sae: str|tuple,  # name of a shipped SAE, local folder, or (release or hub repository, id)
              device: str="cpu",  # torch device
              dtype: str="float32",  # of the weights in memory
@@ -467,7 +514,7 @@ def load_sae(sae: str|tuple,  # name of a shipped SAE, local folder, or (release
         raise SubjectError(f"SAE {sae_id!r} of {release!r} could not be downloaded ({type(e).__name__}): it needs the model hub once, "
                            "or a local folder with its cfg.json and weights.") from None
 
-# %% ../nbs/03_subject.ipynb #7ae26a38
+# %% ../nbs/03_subject.ipynb #b6f340ff
 def _no_such_folder(sae):
     known = [p.parent.name for p in shipped_saes().glob("*/cfg.json")]
     return SubjectError(f"no SAE called {str(sae)!r} is shipped, and no folder of that name holds a cfg.json{_near(str(sae), known)}; "
@@ -486,7 +533,7 @@ def _hub_folder(repo, name):
     from huggingface_hub import snapshot_download
     return Path(snapshot_download(repo, allow_patterns=f"{name}/*"))/name
 
-# %% ../nbs/03_subject.ipynb #f55231a5
+# %% ../nbs/03_subject.ipynb #7f055152
 @patch(cls_method=True)
 def load(cls: Subject,
          model: str|Path|None=None,  # Hugging Face id or local folder; None: the default LM
@@ -508,7 +555,7 @@ def load(cls: Subject,
         raise SubjectError(f"the LM {str(model)!r} could not be loaded: neither a local folder nor reachable on the model hub ({type(e).__name__}).") from None
     return cls(lm, tok, load_sae(sae, device) if sae is not None else None, layer, prepend_bos)
 
-# %% ../nbs/03_subject.ipynb #4bc52ade
+# %% ../nbs/03_subject.ipynb #4ccbdc04
 @patch(as_prop=True)
 def bridge(self: Subject):  # a TransformerBridge
     "The LM as a TransformerLens `TransformerBridge`, sharing its weights; made on first use."
@@ -521,7 +568,7 @@ def bridge(self: Subject):  # a TransformerBridge
                                                            device=str(self.device), dtype=self.dtype)
     return self._bridge
 
-# %% ../nbs/03_subject.ipynb #884f2851
+# %% ../nbs/03_subject.ipynb #30a3727c
 @patch
 def identity(self: Subject) -> dict:  # short strings: lm, sae, hook, dtype, bos
     "Names and fingerprints of what is under test, for a run's manifest."
