@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['AttackResult', 'attack', 'activity', 'choose_latents', 'lm_change']
 
-# %% ../nbs/08_attacks.ipynb #f3f8d1d3
+# %% ../nbs/08_attacks.ipynb #5d1988d3
 import torch, numpy as np, pandas as pd
 from dataclasses import dataclass, field
 from .subject import Subject, SubjectError
 from .readouts import Readout, DEFAULT_READOUT, Prompt, prompt, read, pool, overlap, benign
 from .problems import Edit, Latent, Population, Problem, replacement, suffix
-from .searches import DEFECTS, SEARCHES
+from .searches import DEFECTS, SEARCHES, effects_known
 
-# %% ../nbs/08_attacks.ipynb #b3223e4f
+# %% ../nbs/08_attacks.ipynb #b94de318
 @dataclass
 class AttackResult:
     "What an attack found, and what it cost."
@@ -27,10 +27,11 @@ class AttackResult:
     success: bool  # overlap moved in the wanted direction; individual: the latent is on, or off, as wanted
     round_trips: bool  # does the text tokenise to the tokens scored, alone and with the instruction?
     forwards: int  # forward passes used (a gradient counts as three)
+    search: str  # which search it was
     trace: pd.DataFrame  # per batch: forwards, candidates, batch_best, best
     prompts: tuple = field(repr=False, default=())  # token ids before and after, with the instruction, [1, n] each
 
-# %% ../nbs/08_attacks.ipynb #0f71a9ed
+# %% ../nbs/08_attacks.ipynb #b38261c4
 def attack(s: Subject,  # the subject
            text: str,  # the text to attack
            target: str|None=None,  # move towards this text's codes; None: away from the text's own
@@ -40,7 +41,7 @@ def attack(s: Subject,  # the subject
            mode: str="suffix",  # "suffix": append tokens; "replacement": substitute the token at `position`
            n_tokens: int=1,  # length of the suffix
            position: int|None=None,  # which token of the text to replace, 0 is the first
-           search: str="gcg",  # a name in `SEARCHES`, or a function with the same arguments
+           search: str|None=None,  # a name in `SEARCHES`, or a function with the same arguments; None: "effects" where they are known, else "gcg"
            steps: int=10,  # batches of candidates; 0 measures without searching
            m: int=300,  # tokens proposed per position
            batch: int=200,  # candidates per step
@@ -51,6 +52,7 @@ def attack(s: Subject,  # the subject
           ) -> AttackResult:
     "Search for the edit that moves the SAE's report most (Li et al. 2025). Raises `SubjectError` for inputs that make no sense."
     _check(s, text, target, level, latent, action, mode, position, search)
+    search = search or ("effects" if effects_known(s, readout) else "gcg")
     bugs = set(defects) if search == "gcg-reference" else set()
     p = prompt(s, text, readout)
     objective = _objective(s, p if target is None else prompt(s, target, readout), readout, target is not None, latent, action, bugs)
@@ -62,9 +64,9 @@ def attack(s: Subject,  # the subject
     if steps:
         kw = dict(defects=tuple(bugs)) if search == "gcg-reference" else {}
         (search if callable(search) else SEARCHES[search])(problem, start, steps=steps, m=m, batch=batch, seed=seed, **kw)
-    return _result(s, text, p, edit, problem, before, calm, bugs)
+    return _result(s, text, p, edit, problem, before, calm, bugs, getattr(search, "__name__", search))
 
-# %% ../nbs/08_attacks.ipynb #ce2a736f
+# %% ../nbs/08_attacks.ipynb #795f2dde
 def _objective(s, ref, readout, towards, latent, action, bugs):
     "What the attack is after."
     smooth = "codes" if "codes-loss" in bugs else "preacts"
@@ -77,23 +79,23 @@ def _allowed(s, bugs):
     if "unchecked" not in bugs: return s.admissible().nonzero()[:, 0]
     return torch.tensor([i for i in range(len(s.tokenizer)) if i != s.tokenizer.eos_token_id])
 
-def _result(s, text, p, edit, problem, before, calm, bugs):
+def _result(s, text, p, edit, problem, before, calm, bugs, search):
     "Collect what was found; without a search, or without any admissible candidate, the text stands as it is."
     found, objective, trace = problem.best, problem.objective, pd.DataFrame(problem.trace)
     after = before if found is None else problem.best_metric
     ok = objective.succeeded(before, after) and (found is not None or isinstance(objective, Latent))
     if "rank-success" in bugs and isinstance(objective, Latent) and found is not None: ok = _rank_success(s, objective, problem, found)
-    if found is None: return AttackResult(text, text, p.head, "", before, calm, before, ok, bool(s.round_trips(p.ids)[0]), problem.forwards, trace, (p.ids, p.ids))
+    if found is None: return AttackResult(text, text, p.head, "", before, calm, before, ok, bool(s.round_trips(p.ids)[0]), problem.forwards, search, trace, (p.ids, p.ids))
     typed = edit.without_instruction(found[None])
     return AttackResult(text, edit.text(found), typed, s.text(found), before, calm, after, ok,
-                        bool(edit.valid(found[None])[0]), problem.forwards, trace, (p.ids, edit.whole(found[None])))
+                        bool(edit.valid(found[None])[0]), problem.forwards, search, trace, (p.ids, edit.whole(found[None])))
 
 def _rank_success(s, objective, problem, found):
     "The published test of success for TopK: is the latent's rank at most k? It lets one latent too many be on."
     z, pre = problem.look(found[None])
     return bool((objective.rank(pre) <= (z > 0).sum(1)).item() == objective.on)
 
-# %% ../nbs/08_attacks.ipynb #c41cf03a
+# %% ../nbs/08_attacks.ipynb #a2fe5222
 def _check(s, text, target, level, latent, action, mode, position, search):
     "Refuse what makes no sense, in one sentence."
     if s.sae is None: raise SubjectError("this subject has no SAE: there are no codes to attack.")
@@ -104,7 +106,7 @@ def _check(s, text, target, level, latent, action, mode, position, search):
     if latent is not None and not 0 <= latent < s.d_sae: raise SubjectError(f"latent {latent} is out of range: this SAE has latents 0 to {s.d_sae-1}.")
     if mode not in ("suffix", "replacement"): raise SubjectError(f"mode={mode!r} does not exist; use 'suffix' or 'replacement'.")
     if mode == "replacement" and position is None: raise SubjectError("which token is to be replaced? pass position=0 for the text's first.")
-    if not callable(search) and search not in SEARCHES: raise SubjectError(f"there is no search {search!r}; there are {', '.join(SEARCHES)}.")
+    if search is not None and not callable(search) and search not in SEARCHES: raise SubjectError(f"there is no search {search!r}; there are {', '.join(SEARCHES)}.")
     if target is not None and target.strip() == text.strip(): raise SubjectError("the target is the text itself: there is nothing to move towards.")
 
 # %% ../nbs/08_attacks.ipynb #d2ddd6ae
@@ -140,16 +142,17 @@ def choose_latents(s: Subject,  # the subject
     order = strength.cpu().masked_fill(~may, -torch.inf).argsort(descending=True, stable=True)
     return order[:min(n, int(may.sum()))].tolist()
 
-# %% ../nbs/08_attacks.ipynb #901c7ce2
+# %% ../nbs/08_attacks.ipynb #c9e11d29
 def lm_change(s: Subject,  # the subject
               before: torch.LongTensor,  # [1, n] prompt before
               after: torch.LongTensor,  # [1, n'] prompt after
-              n_greedy: int=12,  # tokens of greedy continuation that are compared
+              n_greedy: int=12,  # tokens of greedy continuation that are compared; 0: none
              ) -> dict:  # cos_h, rel_l2_h, kl, same_next, same_greedy, greedy_before, greedy_after
     "How much the LM's own state and output changed between two prompts."
     h0, h1 = (s.resid(x)[0].float() for x in (before, after))
     l0, l1 = (s.logits(x)[0].log_softmax(-1) for x in (before, after))
-    g0, g1 = (s.generate(x, n_greedy)[0] for x in (before, after))
-    return dict(cos_h=torch.cosine_similarity(h0, h1, dim=0).item(), rel_l2_h=((h1 - h0).norm()/h0.norm()).item(),
-                kl=(l0.exp()*(l0 - l1)).sum().item(), same_next=bool(l0.argmax() == l1.argmax()), same_greedy=bool((g0 == g1).all()),
-                greedy_before=s.text(g0), greedy_after=s.text(g1))
+    out = dict(cos_h=torch.cosine_similarity(h0, h1, dim=0).item(), rel_l2_h=((h1 - h0).norm()/h0.norm()).item(),
+               kl=(l0.exp()*(l0 - l1)).sum().item(), same_next=bool(l0.argmax() == l1.argmax()))
+    if not n_greedy: return out
+    g0, g1 = s.generate([before[0].tolist(), after[0].tolist()], n_greedy)
+    return out | dict(same_greedy=bool((g0 == g1).all()), greedy_before=s.text(g0), greedy_after=s.text(g1))

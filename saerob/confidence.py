@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PREFIX', 'MODES', 'UNITS', 'reference_contexts', 'Reference', 'references', 'reference', 'lens_tokens', 'spell',
            'portrait', 'directions', 'two_forwards', 'confidence', 'by_definition', 'Probe', 'probe', 'edited',
-           'lengths_of', 'token_scores', 'delta_token_confidence', 'output_score', 'input_score', 'alignment']
+           'lengths_of', 'token_scores', 'delta_token_confidence', 'output_score', 'input_score', 'alignment',
+           'rank_agreement']
 
 # %% ../nbs/20_confidence.ipynb #1861c52e
 import json
@@ -412,13 +413,31 @@ def input_score(s: Subject,  # an LM with an SAE
         rows.append(dict(s_in=hit(0), s_in_next=hit(1), n_texts=len(at)))
     return pd.DataFrame(rows, index=pd.Index(ls, name="latent"))
 
-# %% ../nbs/20_confidence.ipynb #77a6c4f2
+# %% ../nbs/20_confidence.ipynb #f9e6686f
 @torch.no_grad()
 def alignment(s: Subject,  # an LM with an SAE
               latents=None,  # indices; None: all
               chunk: int=128,  # latents per batch
-             ) -> pd.Series:  # index latent; logits
-    "How strongly decoder directions are aligned with the unembedding: the spread of their plain lens logits."
-    ls, top = _latents(s, latents), len(s.blocks) - 1
-    out = [s.logits_from(s.sae.W_dec[ls[i:i+chunk], None], layer=top, chunk=chunk).std(1) for i in range(0, len(ls), chunk)]
-    return pd.Series(torch.cat(out).tolist(), index=pd.Index(ls.tolist(), name="latent"), name="alignment")
+             ) -> pd.DataFrame:  # index latent; spread (standard deviation, logits), peak ((largest - mean)/spread)
+    "How decoder directions are aligned with the unembedding: the shape of their plain lens logits."
+    ls, top, out = _latents(s, latents), len(s.blocks) - 1, []
+    for i in range(0, len(ls), chunk):
+        y = s.logits_from(s.sae.W_dec[ls[i:i+chunk], None], layer=top, chunk=chunk)
+        out.append(torch.stack([y.std(1), (y.amax(1) - y.mean(1))/y.std(1)], 1))
+    return pd.DataFrame(torch.cat(out).cpu().numpy(), index=pd.Index(ls.tolist(), name="latent"), columns=["spread", "peak"])
+
+# %% ../nbs/20_confidence.ipynb #c53cde66
+def rank_agreement(a,  # scores of latents
+                   b,  # scores of the same latents in another setting
+                   top: float=.05,  # share of the latents that a selection would keep
+                  ) -> dict:  # tau_signed, tau_size (of absolute values), top (shared, of the largest absolute values), ends (shared, mean of both ends), n
+    "How alike two settings rank latents; latents without a score in either are left out. Raises ValueError when fewer than three are left."
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape != b.shape: raise ValueError(f"the settings score {len(a)} and {len(b)} latents: they must be the same ones.")
+    ok = np.isfinite(a) & np.isfinite(b)
+    a, b, m = a[ok], b[ok], max(1, round(top*ok.sum()))
+    if len(a) < 3: raise ValueError(f"{len(a)} latents have a score in both settings: a ranking needs three.")
+    best = lambda x: set(np.argsort(-x, kind="stable")[:m])
+    shared = lambda f: len(best(f(a)) & best(f(b)))/m
+    return dict(tau_signed=kendalltau(a, b).statistic, tau_size=kendalltau(abs(a), abs(b)).statistic,
+                top=shared(abs), ends=(shared(np.positive) + shared(np.negative))/2, n=len(a))

@@ -81,7 +81,7 @@ def outcomes(s: Subject,  # the subject (its SAE may be any at that layer)
     out = [pd.DataFrame(torch.cat(c).numpy(), columns=["metric", "score", "done"], index=pd.Index(table.tokens.numpy(), name="token")) for c in zip(*parts)]
     return [d.astype({"done": bool}) for d in out]
 
-# %% ../nbs/09_oracle.ipynb #8445ac67
+# %% ../nbs/09_oracle.ipynb #590398dd
 @dataclass
 class Replay(Problem):
     "A problem that looks its candidates up in a table."
@@ -91,7 +91,7 @@ class Replay(Problem):
         s, h = self.edit.s, self.table.resid[self.table.row(edits[:, 0])].float()
         self.resids = h[:, None]
         with torch.no_grad(): return s.encode(h), s.encode_pre(h)
-    def _valid(self, edits): return self.table.row(edits[:, 0]) >= 0
+    def _valid(self, edits): return self.table.row(edits[:, 0]) >= 0 if len(edits) else torch.ones(0, dtype=torch.bool)
 
 def replay(s: Subject,  # the subject
            table: Table,  # of the text under attack

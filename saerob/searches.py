@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEFECTS', 'SEARCHES', 'by_gradient', 'at_random', 'substitutions', 'climb', 'Momentum', 'beam', 'reference', 'learn',
-           'Effects', 'measure_effects', 'load_effects', 'promising', 'from_effects', 'exhaustive']
+           'Effects', 'measure_effects', 'load_effects', 'effects_known', 'promising', 'from_effects', 'exhaustive']
 
 # %% ../nbs/07_searches.ipynb #f9ddf9fa
 import numpy as np, torch
@@ -183,7 +183,7 @@ def learn(problem: Problem,  # what to solve; the result is in its books
         problem.evaluate(problem.fresh(new, batch))
         if problem.best is not None: here = problem.best
 
-# %% ../nbs/07_searches.ipynb #a5738f19
+# %% ../nbs/07_searches.ipynb #8a510da9
 @dataclass
 class Effects:
     "What each token, appended to a text, does to the residual at the readout, on average over reference texts."
@@ -200,7 +200,9 @@ class Effects:
         mean = shift.mean(0)
         U, S, V = torch.svd_lowrank(shift - mean, min(r, *shift.shape), niter=4)
         return cls(tokens, U*S, V.T, mean, **kw)
-    def shift(self, rows=slice(None)): return self.left[rows].float() @ self.right.float() + self.mean.float()  # [V, d_model]
+    def shift(self, rows=slice(None)):  # [V, d_model], multiplied out once
+        if "_whole" not in self.__dict__: self._whole = self.left.float() @ self.right.float() + self.mean.float()
+        return self._whole[rows]
     def row(self, tokens):  # token ids of any shape -> rows of `left`; -1 for a token that is not there
         at = torch.full((int(max(self.tokens.max(), tokens.max())) + 1,), -1)
         at[self.tokens] = torch.arange(len(self.tokens))
@@ -246,19 +248,31 @@ def save(self: Effects,
               dict(n_texts=str(self.n_texts), forwards=str(self.forwards)))
     return path
 
-# %% ../nbs/07_searches.ipynb #555f8b34
+# %% ../nbs/07_searches.ipynb #8f64fda7
 def load_effects(s: Subject,  # the subject
                  readout: Readout=DEFAULT_READOUT,  # how it is read
                 ) -> Effects:
     "Effects from the cache or from those shipped. Raises `SubjectError` where there are none, saying how to make them."
     from safetensors import safe_open
+    path = _effects_file(s, readout)
+    if path is None: raise SubjectError(f"no token effects have been measured for {s!r} with the readout {readout}: "
+                                        "run measure_effects(s, texts).save(s) once, or use another search, such as 'gcg' or 'learn'.")
+    if path not in (kept := s.__dict__.setdefault("_effects", {})):
+        with safe_open(path, "pt") as f: t, meta = {k: f.get_tensor(k) for k in f.keys()}, f.metadata()
+        kept[path] = Effects(t.pop("tokens").long(), **t, **{k: int(v) for k, v in meta.items()})
+    return kept[path]
+
+def _effects_file(s, readout):
+    "Where a subject's effects are, in the cache or among those shipped; None if nowhere."
+    if readout.pool != "last": return None
     name = _effects_path(s, readout)
-    for path in (home()/"effects"/name, data_path()/"effects"/name):
-        if path.exists():
-            with safe_open(path, "pt") as f: t, meta = {k: f.get_tensor(k) for k in f.keys()}, f.metadata()
-            return Effects(t.pop("tokens").long(), **t, **{k: int(v) for k, v in meta.items()})
-    raise SubjectError(f"no token effects have been measured for {s!r} with the readout {readout}: "
-                       "run measure_effects(s, texts).save(s) once, or use another search, such as 'gcg' or 'learn'.")
+    return next((f for f in (home()/"effects"/name, data_path()/"effects"/name) if f.exists()), None)
+
+def effects_known(s: Subject,  # the subject
+                  readout: Readout=DEFAULT_READOUT,  # how it is read
+                 ) -> bool:
+    "Whether there are effects for this LM, layer and readout."
+    return _effects_file(s, readout) is not None
 
 # %% ../nbs/07_searches.ipynb #8d736cf3
 @patch
@@ -344,10 +358,10 @@ def from_effects(problem: Problem,  # what to solve; the result is in its books
         idle = 0 if problem.best_score < old else idle + 1
         if problem.best_score < old: here, h = problem.best, got[score.argmin()]
 
-# %% ../nbs/07_searches.ipynb #b531c520
+# %% ../nbs/07_searches.ipynb #b0b4f913
 def _ranked(problem, here, tokens, predicted, batch):
     "The `batch` best fresh substitutions over all positions, and the position each of them changes."
-    ranked = [promising(problem, h, 2000) for h in predicted]
+    ranked = [promising(problem, h, max(500, 5*batch)) for h in predicted]
     order = torch.cat([sc for _, sc in ranked]).argsort().cpu()
     which = torch.cat([tokens[top.cpu()] for top, _ in ranked])[order]
     where = torch.cat([torch.full((len(top),), k) for k, (top, _) in enumerate(ranked)])[order]
