@@ -7,7 +7,7 @@ __all__ = ['SCALES', 'CSS', 'TABLE', 'SECTION', 'PAGE', 'Scale', 'scenario_of', 
            'latent_names', 'codes_figure', 'typical', 'overlap_figure', 'visible', 'marked', 'embedded', 'overlap_rows',
            'lm_rows', 'page', 'facts', 'absent', 'part', 'make', 'main']
 
-# %% ../nbs/90_report.ipynb #5c27d126
+# %% ../nbs/90_report.ipynb #0e7f2b54
 import argparse, base64, io, os, platform, sys, time
 from dataclasses import dataclass, asdict, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from .readouts import DEFAULT_READOUT, prompt, read, overlap, overlaps
 from .intervals import mean_ci
 from .robustness import SCENARIOS, Scenario, evaluate, summarise, answer, lm_table, lm_answer, compare_published, save_results
 
-# %% ../nbs/90_report.ipynb #5a105e8b
+# %% ../nbs/90_report.ipynb #2a52c6a9
 @dataclass(frozen=True)
 class Scale:
     "How much to run, and on what."
@@ -32,18 +32,18 @@ class Scale:
     device: str|None=None  # None: "cuda" where there is a GPU, else "cpu"
     dtype: str="float32"  # of the LM
 
-# %% ../nbs/90_report.ipynb #a2ea938e
+# %% ../nbs/90_report.ipynb #7928804f
 SCALES = dict(smoke=Scale(20, 5),  # ten minutes on two cores
               laptop=Scale(120, 10),  # an hour or two
               paper=Scale(120, 10, saes=(), device="cuda", dtype="bfloat16"))  # every SAE, on a GPU
 
-# %% ../nbs/90_report.ipynb #3516f2e0
+# %% ../nbs/90_report.ipynb #0403d4fa
 def scenario_of(scale: Scale,  # how much to run
                ) -> Scenario:
     "The untargeted suffix attack with a scale's effort."
     return replace(SCENARIOS["untargeted_suffix"], steps=scale.steps, batch=scale.batch, m=scale.m)
 
-# %% ../nbs/90_report.ipynb #20bc3986
+# %% ../nbs/90_report.ipynb #0a8b8fc0
 def landmarks(s: Subject,  # the subject
               df: pd.DataFrame,  # pairs with columns x1, x2, x1_paraphrase
              ) -> pd.DataFrame:  # index condition (paraphrase, unrelated); overlap, low, high, n
@@ -52,13 +52,13 @@ def landmarks(s: Subject,  # the subject
     rows = {k: mean_ci(o[k]) for k in ("paraphrase", "unrelated") if k in o}
     return pd.DataFrame({k: dict(overlap=i.value, low=i.low, high=i.high, n=i.n) for k, i in rows.items()}).T.rename_axis("condition")
 
-# %% ../nbs/90_report.ipynb #84bc81ae
+# %% ../nbs/90_report.ipynb #e6a7266f
 def percent(x: float,  # share
            ) -> str:  # empty for NaN
     "A share as a percentage."
     return "" if pd.isna(x) else f"{100*x:.0f} %"
 
-# %% ../nbs/90_report.ipynb #b7c95f04
+# %% ../nbs/90_report.ipynb #867ace6c
 def gate_sentence(marks: pd.DataFrame,  # as landmarks gives it
                  ) -> str:  # one sentence
     "What unrelated texts share, and whether that passes the validity gate."
@@ -67,7 +67,7 @@ def gate_sentence(marks: pd.DataFrame,  # as landmarks gives it
               "more than 50 %, so the readout does not pass the validity gate: it reports much of the same for any text, which a fall of the overlap has to be read against"
     return f"Before any edit, unrelated texts share {percent(u.overlap)} [{100*u.low:.0f}, {100*u.high:.0f}] of their latents: {verdict}."
 
-# %% ../nbs/90_report.ipynb #8b39064f
+# %% ../nbs/90_report.ipynb #d648af70
 def latent_names(s: Subject,  # the subject
                  latents: list,  # indices
                  k: int=4,  # tokens per latent
@@ -81,7 +81,7 @@ def latent_names(s: Subject,  # the subject
         out.append(f"{i}: {', '.join(list(words.values())[:k])}".rstrip(": "))
     return out
 
-# %% ../nbs/90_report.ipynb #82abe8d2
+# %% ../nbs/90_report.ipynb #4a91bb31
 def codes_figure(s: Subject,  # the subject
                  prompt_before: torch.LongTensor,  # [1, n] token ids with the instruction, as in AttackResult.prompts
                  prompt_after: torch.LongTensor,  # [1, n'] the same after the edit
@@ -103,14 +103,14 @@ def codes_figure(s: Subject,  # the subject
     ax.legend(title="", loc="lower right", frameon=False)
     return fig
 
-# %% ../nbs/90_report.ipynb #48182945
+# %% ../nbs/90_report.ipynb #97a910cd
 def typical(df: pd.DataFrame,  # as evaluate gives it
            ) -> int:  # row
     "The row whose overlap after the attack is nearest to the median; the first of several."
     o = df[df.attrs["config"]["scenario"]["search"]]
     return int((o - o.median()).abs().idxmin())
 
-# %% ../nbs/90_report.ipynb #c74cc02a
+# %% ../nbs/90_report.ipynb #7f838bca
 def overlap_figure(df: pd.DataFrame,  # as evaluate gives it
                    summary: pd.DataFrame,  # as summarise gives it
                    marks: pd.DataFrame|None=None,  # as landmarks gives it
@@ -129,14 +129,14 @@ def overlap_figure(df: pd.DataFrame,  # as evaluate gives it
     sns.despine(fig, ax)
     return fig
 
-# %% ../nbs/90_report.ipynb #55a70fd6
+# %% ../nbs/90_report.ipynb #4ed19e5f
 def visible(edit: str,  # a token or several, as text
            ) -> str:
     "An edit with its line breaks and tabs as signs, and its spaces too where there is nothing else."
     edit = edit.replace("\r\n", "⏎").replace("\n", "⏎").replace("\r", "⏎").replace("\t", "⇥")
     return edit if edit.strip(" ") else "␣"*len(edit)
 
-# %% ../nbs/90_report.ipynb #a1ca7198
+# %% ../nbs/90_report.ipynb #378bf0ab
 def marked(before: str,  # the original text
            after: str,  # the edited one
           ) -> Markup:  # the edited text, escaped, with what is new in a mark element
@@ -146,7 +146,7 @@ def marked(before: str,  # the original text
     new = Markup("<mark>") + visible(after[i:len(after) - j]) + Markup("</mark>")
     return escape(after[:i]) + new + escape(after[len(after) - j:])
 
-# %% ../nbs/90_report.ipynb #746d79de
+# %% ../nbs/90_report.ipynb #54426d2f
 def embedded(fig,  # a matplotlib Figure; closed afterwards
              path: Path|None=None,  # also write it there
             ) -> str:  # a data: URL
@@ -157,7 +157,7 @@ def embedded(fig,  # a matplotlib Figure; closed afterwards
     if path: path.write_bytes(buffer.getvalue())
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
-# %% ../nbs/90_report.ipynb #410026f4
+# %% ../nbs/90_report.ipynb #abd29ac7
 CSS = """
 :root { color-scheme: light dark; --bg: #fff; --fg: #1c1f23; --soft: #5b636d; --line: #d9dde2; --card: #f5f6f8; --mark: #ffe08a; --accent: #0173b2 }
 @media (prefers-color-scheme: dark) { :root { --bg: #15181c; --fg: #e4e7ea; --soft: #a0a8b1; --line: #363c44; --card: #1f242a; --mark: #7a5c00; --accent: #6bb8ea } }
@@ -176,7 +176,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; fo
 @media (max-width: 30rem) { dl { grid-template-columns: 1fr } dd { margin-bottom: .4rem } }
 """
 
-# %% ../nbs/90_report.ipynb #d7a3e35d
+# %% ../nbs/90_report.ipynb #d455c890
 TABLE = """
 {%- macro table(t, caption, words=False) %}
 <p class="soft">{{ caption }}</p>
@@ -187,13 +187,13 @@ TABLE = """
 {%- endmacro %}
 """
 
-# %% ../nbs/90_report.ipynb #ee7d149c
+# %% ../nbs/90_report.ipynb #626ee17a
 def overlap_rows(summary: pd.DataFrame,  # as summarise gives it
                  marks: pd.DataFrame,  # as landmarks gives it
                 ) -> pd.DataFrame:  # text in every cell
     "The summary and its landmarks as a reader wants to see them."
     t = pd.concat([summary, marks])
-    said = dict(before="before any edit", benign="benign continuation", random="random tokens, same cost", gcg="attack (gcg)", paraphrase="a paraphrase of the text", unrelated="an unrelated text")
+    said = dict(before="before any edit", benign="benign continuation", random="random tokens, same cost", gcg="attack (gcg)", effects="attack (effects)", paraphrase="a paraphrase of the text", unrelated="an unrelated text")
     gap = [" - " in i for i in t.index]
     return pd.DataFrame({"condition": [said.get(i, f"difference {i}, points" if g else i) for i, g in zip(t.index, gap)],
                          "overlap": [f"{100*o:+.1f}" if g else percent(o) for o, g in zip(t.overlap, gap)],
@@ -201,7 +201,7 @@ def overlap_rows(summary: pd.DataFrame,  # as summarise gives it
                          "change": ["" if pd.isna(x) else f"{x:+.1f} %" for x in t.change],
                          "texts": t.n.astype(int), "forward passes": ["" if pd.isna(f) else f"{f:,.0f}" for f in t.forwards]})
 
-# %% ../nbs/90_report.ipynb #8335f8a6
+# %% ../nbs/90_report.ipynb #0ad5d78c
 def lm_rows(t: pd.DataFrame,  # as lm_table gives it
            ) -> pd.DataFrame:  # text in every cell
     "The LM's own changes, one column per edit."
@@ -213,7 +213,7 @@ def lm_rows(t: pd.DataFrame,  # as lm_table gives it
     cols = {e: [cell(q, r) for q, r in t.loc[e].iterrows()] for e in t.index.unique(0)}
     return pd.DataFrame({"quantity": [said[q] for q in t.index.unique(1)], **cols})
 
-# %% ../nbs/90_report.ipynb #6aaa6fe6
+# %% ../nbs/90_report.ipynb #33e27582
 SECTION = """
 {% from "table" import table %}
 <section><h2>{{ p.title }}</h2>
@@ -225,7 +225,7 @@ SECTION = """
 <p>{{ p.example }}</p>
 <figure><img src="{{ p.figures.codes }}" alt="Strongest codes of this text before and after the edit"><figcaption>The strongest latents before and after, each with its number and the tokens that its decoder row writes. Of all texts, this one is nearest to the median.</figcaption></figure>
 <h3>The adversarial texts</h3>
-<ol class="texts">{% for t in p.texts %}<li>{{ t.text }} <span class="soft">{{ t.gcg }} left; by random search {{ t.random }}, with “{{ t.random_edit }}”; by the benign continuation {{ t.benign }}, with “{{ t.benign_edit }}”</span></li>
+<ol class="texts">{% for t in p.texts %}<li>{{ t.text }} <span class="soft">{{ t.attack }} left; by random search {{ t.random }}, with “{{ t.random_edit }}”; by the benign continuation {{ t.benign }}, with “{{ t.benign_edit }}”</span></li>
 {% endfor %}</ol>
 <h3>What the LM noticed</h3>
 {{ table(p.lm, "The LM before and after the edit, at the same readout. Brackets: 95 % intervals.") }}
@@ -235,7 +235,7 @@ SECTION = """
 </section>
 """
 
-# %% ../nbs/90_report.ipynb #7edd3b99
+# %% ../nbs/90_report.ipynb #0c3b48b6
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>saerob report ({{ scale }})</title><style>{{ css }}</style></head>
 <body><main>
@@ -258,7 +258,7 @@ def page(**fields,  # scale, n, seed, parts, facts, absent; see the template
     env.filters["unbroken"] = lambda x: x.replace(" %", "\u00a0%")
     return env.get_template("page").render(css=Markup(CSS), **fields)
 
-# %% ../nbs/90_report.ipynb #7b2e1f8c
+# %% ../nbs/90_report.ipynb #d63e395c
 def facts(manifests: list,  # one per SAE
           s: Subject,  # the subject, for its device
           seconds: float,  # that this invocation took
@@ -276,7 +276,7 @@ def facts(manifests: list,  # one per SAE
             "versions": ", ".join(f"{k} {v}" for k, v in m["versions"].items() if v), "time": took,
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} used by torch; " + (torch.cuda.get_device_name() if gpu else "no GPU used")}
 
-# %% ../nbs/90_report.ipynb #d62d66fb
+# %% ../nbs/90_report.ipynb #34fd66bb
 def absent(scale: Scale,  # what was run
            s: Subject,  # the subject
           ) -> list:  # of sentences
@@ -287,10 +287,10 @@ def absent(scale: Scale,  # what was run
            ["A judge: no LLM or person rated whether two continuations mean the same. They are compared token by token, which is stricter.",
             "The other scenarios of the paper: targeted attacks, replacements, single latents.",
             "Control readouts: the same attack on the raw residual, on a random dictionary or on principal components, which would tell the SAE's share from the LM's.",
-            "The true optimum: no search here tries the whole vocabulary, so a stronger token may exist.",
+            "The true optimum: no search here tries the whole vocabulary, so a stronger token may exist (the oracle notebook computes it for ten texts).",
             "Interpretability and steering of the same SAE."]
 
-# %% ../nbs/90_report.ipynb #7dff6628
+# %% ../nbs/90_report.ipynb #e1f27a04
 def part(s: Subject,  # the subject
          df: pd.DataFrame,  # as evaluate gives it
          name: str,  # of the SAE
@@ -302,16 +302,16 @@ def part(s: Subject,  # the subject
     save_results(df, out/"tables"/f"texts-{name}.csv")
     for k, t in dict(overlap=pd.concat([summary, marks]), lm=lm, published=published).items():
         t.to_csv(out/"tables"/f"{k}-{name}.csv", index=t.index.names[0] is not None, lineterminator="\n")
-    r = df.loc[typical(df)]
+    r, k = df.loc[typical(df)], df.attrs["config"]["scenario"]["search"]
     p = prompt(s, r.text)
-    figures = {"overlap": overlap_figure(df, summary, marks), "codes": codes_figure(s, p.ids, prompt(s, r.gcg_text).ids, n_read=p.n_read, pool=DEFAULT_READOUT.pool)}
-    texts = [dict(text=marked(t.text, t.gcg_text), gcg=percent(t.gcg), random=percent(t.random), random_edit=visible(t.random_edit).strip(), benign=percent(t.benign), benign_edit=visible(t.benign_edit).strip())
-             for t in df.sort_values("gcg", kind="stable").itertuples()]
+    figures = {"overlap": overlap_figure(df, summary, marks), "codes": codes_figure(s, p.ids, prompt(s, r[f"{k}_text"]).ids, n_read=p.n_read, pool=DEFAULT_READOUT.pool)}
+    texts = [dict(text=marked(t.text, t[f"{k}_text"]), attack=percent(t[k]), random=percent(t.random), random_edit=visible(t.random_edit).strip(), benign=percent(t.benign), benign_edit=visible(t.benign_edit).strip())
+             for _, t in df.sort_values(k, kind="stable").iterrows()]
     return dict(title=f"SAE {name}: {s.d_sae:,} latents on {s.hook_name}", answer=answer(summary), gate=gate_sentence(marks), noticed=lm_answer(lm), overlap=overlap_rows(summary, marks), lm=lm_rows(lm),
-                published=published[["search", "change", "LM", "SAE", "layer", "readout", "texts", "source"]].assign(change=published.change.map("{:+.1f} %".format)), example=marked(r.text, r.gcg_text), texts=texts,
+                published=published[["search", "change", "LM", "SAE", "layer", "readout", "texts", "source"]].assign(change=published.change.map("{:+.1f} %".format)), example=marked(r.text, r[f"{k}_text"]), texts=texts,
                 figures={k: embedded(f, out/"figures"/f"{k}-{name}.png") for k, f in figures.items()})
 
-# %% ../nbs/90_report.ipynb #43497fdf
+# %% ../nbs/90_report.ipynb #2e736ad3
 def make(scale: Scale,  # how much to run
          out: str|Path="report",  # folder to write to; its run/ is continued
          seed: int=0,  # of everything random
@@ -333,7 +333,7 @@ def make(scale: Scale,  # how much to run
     (out/"index.html").write_text(html, encoding="utf-8")
     return out/"index.html"
 
-# %% ../nbs/90_report.ipynb #54f05ff6
+# %% ../nbs/90_report.ipynb #675aedb9
 def main(argv: list|None=None,  # command line; default: the process's own
         ) -> int:  # exit code
     "`python -m saerob.report`: attack the shipped SAE and write a page about it."
@@ -355,5 +355,5 @@ def main(argv: list|None=None,  # command line; default: the process's own
         return 130
     return 0
 
-# %% ../nbs/90_report.ipynb #9165b473
+# %% ../nbs/90_report.ipynb #3be4e52a
 if __name__ == "__main__" and sys.argv[0].endswith("report.py"): sys.exit(main())
