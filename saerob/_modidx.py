@@ -453,4 +453,8 @@ d = { 'settings': { 'branch': 'main',
                                  'saerob.training.strongest': ('training.html#strongest', 'saerob/training.py'),
                                  'saerob.training.train': ('training.html#train', 'saerob/training.py'),
                                  'saerob.training.usual': ('training.html#usual', 'saerob/training.py'),
-                                 'saerob.training.written': ('training.html#written', 'saerob/training.py')}}}
+                                 'saerob.training.written': ('training.html#written', 'saerob/training.py')},
+            'saerob.transfer': { 'saerob.transfer.auroc': ('transfer.html#auroc', 'saerob/transfer.py'),
+                                 'saerob.transfer.depth': ('transfer.html#depth', 'saerob/transfer.py'),
+                                 'saerob.transfer.transfer_matrix': ('transfer.html#transfer_matrix', 'saerob/transfer.py'),
+                                 'saerob.transfer.transferred': ('transfer.html#transferred', 'saerob/transfer.py')}}}

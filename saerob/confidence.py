@@ -150,10 +150,10 @@ def excerpts(self: Reference,
     ids = self.contexts(s).ids
     return [excerpt(s, ids[row], col, window) for row, col in self.places(latent)[:n]]
 
-# %% ../nbs/20_confidence.ipynb #136a3dcc
+# %% ../nbs/20_confidence.ipynb #e70519aa
 def _latents(s, latents):
     "Latents as a tensor of indices; raises `SubjectError` for those that do not exist."
-    ls = torch.arange(s.d_sae) if latents is None else torch.as_tensor(latents).reshape(-1)
+    ls = torch.arange(s.d_sae) if latents is None else (latents if torch.is_tensor(latents) else torch.as_tensor(np.asarray(latents))).reshape(-1)
     if not len(ls): raise SubjectError("no latent was asked for.")
     if ls.is_floating_point() or ls.dtype == torch.bool: raise SubjectError("latents are given by their indices, which are integers.")
     bad = ls[(ls < 0) | (ls >= s.d_sae)]
@@ -271,7 +271,7 @@ def probe(s: Subject,  # the subject
     h = s.resid(x[:, -1:], past=past)
     return Probe(s, past, h[0].float(), s.logits_from(h[:, None], past)[0].log_softmax(-1))
 
-# %% ../nbs/20_confidence.ipynb #dfbcd92d
+# %% ../nbs/20_confidence.ipynb #df882fe2
 def edited(p: Probe,  # a prefix
            latents: torch.LongTensor,  # [n] indices
            lengths: torch.Tensor,  # [n] lengths of the edits in the residual stream
@@ -291,7 +291,8 @@ def _linear(p):
     with torch.no_grad(): there = p.s.decode(p.z[None])[0].float()
     on = p.z.nonzero()[:, 0]
     off = (there - p.empty - p.z[on] @ directions(p.s, on)).norm() if len(on) else there.new_tensor(0.)
-    if off > 1e-3*there.norm(): raise SubjectError("this SAE's decoder is not linear in its codes (it rescales at run time): 'clamp' and 'only' are not defined for it.")
+    if off > 1e-3*there.norm():
+        raise SubjectError("this SAE's decoder is not linear in its codes (it rescales at run time): 'clamp' and 'only' are not defined for it.")
     p.linear = True
 
 # %% ../nbs/20_confidence.ipynb #34099002
@@ -383,7 +384,7 @@ def delta_token_confidence(s: Subject,  # an LM with an SAE
     "Δ Token Confidence of latents (Wang et al. 2025, section 4); negative: the LM becomes surer."
     return token_scores(s, latents, alpha, unit, k, prefix, mode, ref, 0, chunk)
 
-# %% ../nbs/20_confidence.ipynb #a576ff21
+# %% ../nbs/20_confidence.ipynb #1a479ca3
 def output_score(s: Subject,  # an LM with an SAE
                  latents=None,  # indices; None: all
                  alpha=10.,  # factor, or one per latent
@@ -397,7 +398,7 @@ def output_score(s: Subject,  # an LM with an SAE
     "The output score of latents (Arad et al. 2025, section 4): does a push bring up the tokens that the direction spells?"
     return token_scores(s, latents, alpha, unit, 1, prefix, mode, ref, n_tokens, chunk)[["s_out", "p_int", "p_base", "m_f", "dead", "broken"]]
 
-# %% ../nbs/20_confidence.ipynb #f0470b76
+# %% ../nbs/20_confidence.ipynb #2723c9df
 def input_score(s: Subject,  # an LM with an SAE
                 latents=None,  # indices; None: all
                 n_tokens: int=20,  # of the plain lens
@@ -413,7 +414,7 @@ def input_score(s: Subject,  # an LM with an SAE
         rows.append(dict(s_in=hit(0), s_in_next=hit(1), n_texts=len(at)))
     return pd.DataFrame(rows, index=pd.Index(ls, name="latent"))
 
-# %% ../nbs/20_confidence.ipynb #f9e6686f
+# %% ../nbs/20_confidence.ipynb #f9a0a685
 @torch.no_grad()
 def alignment(s: Subject,  # an LM with an SAE
               latents=None,  # indices; None: all
@@ -426,7 +427,7 @@ def alignment(s: Subject,  # an LM with an SAE
         out.append(torch.stack([y.std(1), (y.amax(1) - y.mean(1))/y.std(1)], 1))
     return pd.DataFrame(torch.cat(out).cpu().numpy(), index=pd.Index(ls.tolist(), name="latent"), columns=["spread", "peak"])
 
-# %% ../nbs/20_confidence.ipynb #c53cde66
+# %% ../nbs/20_confidence.ipynb #5e3824a1
 def rank_agreement(a,  # scores of latents
                    b,  # scores of the same latents in another setting
                    top: float=.05,  # share of the latents that a selection would keep
