@@ -109,7 +109,7 @@ def replay(s: Subject,  # the subject
     SEARCHES[search](prob, start, steps=budget//batch + 1, m=1000, batch=batch, seed=seed, **kw)
     return prob
 
-# %% ../nbs/09_oracle.ipynb #283bcf9d
+# %% ../nbs/09_oracle.ipynb #6babc79e
 def regret(s: Subject,  # the subject
            table: Table,  # of the text under attack
            target: str,  # an unrelated text
@@ -128,7 +128,7 @@ def regret(s: Subject,  # the subject
                 trace = pd.DataFrame(r.trace).assign(share=lambda d: (d.best - before)/(best - before))
                 enough = trace[trace.share >= .95].forwards
                 rows.append(dict(goal=goal, search=name, seed=seed, before=before, best=best, after=r.best_metric, share=trace.share.max(), forwards=r.forwards,
-                                 forwards_95=enough.min() if len(enough) else np.nan, **{f"share_{n}": trace[trace.forwards <= n].share.max() for n in (101, 305, 610, budget)}))
+                                 forwards_95=enough.min() if len(enough) else np.nan, **{f"share_{n}": trace[trace.forwards <= n].share.max() for n in (110, 320, 640, budget)}))
     return pd.DataFrame(rows)
 
 # %% ../nbs/09_oracle.ipynb #050baeb6
