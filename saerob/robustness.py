@@ -81,7 +81,7 @@ def seed_of(seed: int,  # of the whole run
     "A seed for one unit: the same in every process, and different between units."
     return zlib.crc32(repr((seed, key)).encode())
 
-# %% ../nbs/10_robustness.ipynb #a67dd14c
+# %% ../nbs/10_robustness.ipynb #8e58706f
 def measure(s: Subject,  # the subject
             unit: dict,  # text, and perhaps target and position, as units gives them
             scenario: Scenario,  # the settings
@@ -103,13 +103,21 @@ def measure(s: Subject,  # the subject
         out |= dict(benign=r.benign, benign_edit=s.text(more), benign_round_trips=bool(s.round_trips(whole)[0])) | _lm(s, "benign", p.ids, whole)
     return out | _found(c.control, q) | _found(c.search, r) | _lm(s, c.search, *r.prompts)
 
+# %% ../nbs/10_robustness.ipynb #fe4064de
 def _found(name, r): return {name: r.after, **{f"{name}_{k}": v for k, v in dict(edit=r.edit, text=r.adversarial_text, forwards=r.forwards, round_trips=r.round_trips, success=r.success).items()}}
 def _lm(s, name, before, after, n=12): return {f"{name}_{k}": v for k, v in lm_change(s, before, after, n).items()}
+
+def _activity(s, readout):
+    "The latents' activity on the shipped texts, looked at once per subject."
+    kept = s.__dict__.setdefault("_activities", {})
+    if readout not in kept: kept[readout] = activity(s, pairs().x1.tolist() + pairs().x2.tolist(), readout)
+    return kept[readout]
+
 def settled(s, scenario, readout=DEFAULT_READOUT):
     "The scenario with its search named."
     return scenario if scenario.search else replace(scenario, search="effects" if effects_known(s, readout) else "gcg")
 
-# %% ../nbs/10_robustness.ipynb #28189e15
+# %% ../nbs/10_robustness.ipynb #abf0a652
 def evaluate(s: Subject,  # the subject
              texts: pd.DataFrame|list,  # as for units
              scenario: Scenario,  # the settings
@@ -119,7 +127,7 @@ def evaluate(s: Subject,  # the subject
              progress: bool|None=None,  # show a bar: True always, False never, None at a terminal only
             ) -> pd.DataFrame:  # one row per unit, as measure gives it; .attrs holds the manifest
     "Measure every unit that has not been recorded yet. Raises ValueError for a folder that holds another run or other texts."
-    scenario, latents = settled(s, scenario, readout), activity(s, pairs().x1.tolist() + pairs().x2.tolist(), readout) if scenario.level == "individual" else None
+    scenario, latents = settled(s, scenario, readout), _activity(s, readout) if scenario.level == "individual" else None
     config = dict(scenario=asdict(scenario), readout=asdict(readout)) | ({} if latents is None else {"latents": latents[["dead", "always_on"]].sum().to_dict()})
     todo = units(s, texts, scenario, readout, None if latents is None else ~(latents.dead | latents.always_on).to_numpy())
     with Run(folder, config, seed, s.identity()) as run:
@@ -133,14 +141,14 @@ def evaluate(s: Subject,  # the subject
     out.attrs = run.manifest
     return out
 
-# %% ../nbs/10_robustness.ipynb #2cd51e2a
+# %% ../nbs/10_robustness.ipynb #e14280cd
 def relative_change(after,  # overlaps
                     before,  # overlaps of the same texts
                    ) -> float:  # percent
     "Change of the mean overlap, in percent of the mean before (Li et al. 2025, table 1)."
     return float(100*(pd.Series(after).mean()/pd.Series(before).mean() - 1))
 
-# %% ../nbs/10_robustness.ipynb #dc7bf8c5
+# %% ../nbs/10_robustness.ipynb #919298ff
 def summarise(df: pd.DataFrame,  # as evaluate gives it
              ) -> pd.DataFrame:  # index condition; overlap (or success), low, high, change (percent), n, forwards (median)
     "Mean overlap (success rate, for individual attacks) per condition with its 95 % interval, and the paired difference between the two searches."
@@ -157,7 +165,7 @@ def summarise(df: pd.DataFrame,  # as evaluate gives it
     out.attrs = df.attrs
     return out
 
-# %% ../nbs/10_robustness.ipynb #aa446d80
+# %% ../nbs/10_robustness.ipynb #3cca7e01
 def answer(summary: pd.DataFrame,  # as summarise gives it
           ) -> str:  # two sentences
     "What a summary says, in words: how much is left, beside what the controls leave, and whether the search beats its control."
@@ -176,7 +184,7 @@ def answer(summary: pd.DataFrame,  # as summarise gives it
     return (f"{what} (n = {d.n:.0f}, median {t.forwards[c['search']]:,.0f} forward passes); {c['control']} tokens at the same cost give {show(c['control'])}{calm}. "
             f"{verdict}: difference {100*d.overlap:+.1f} points [{100*d.low:+.1f}, {100*d.high:+.1f}].")
 
-# %% ../nbs/10_robustness.ipynb #8bb9cbae
+# %% ../nbs/10_robustness.ipynb #cc8f8d2a
 def lm_table(df: pd.DataFrame,  # as evaluate gives it
             ) -> pd.DataFrame:  # index edit, quantity; value, low, high (none for a median), n
     "How much the LM itself changed under each edit that was compared."
@@ -187,7 +195,7 @@ def lm_table(df: pd.DataFrame,  # as evaluate gives it
         for k in ("same_next", "same_greedy"): rows.append((e, k, *share_ci(df[f"{e}_{k}"].sum(), len(df))))
     return pd.DataFrame(rows, columns=["edit", "quantity", "value", "low", "high", "n"]).set_index(["edit", "quantity"]).astype({"low": float, "high": float})
 
-# %% ../nbs/10_robustness.ipynb #68596cd7
+# %% ../nbs/10_robustness.ipynb #70dd8f17
 def lm_answer(t: pd.DataFrame,  # as lm_table gives it
              ) -> str:  # one sentence
     "What the LM noticed, in words: the attack's edit, with the benign continuation in brackets."
@@ -197,7 +205,7 @@ def lm_answer(t: pd.DataFrame,  # as lm_table gives it
             f"the likeliest next token is the same for {beside('{:.0f} %', 'same_next', 100)} of texts and the next twelve for {beside('{:.0f} %', 'same_greedy', 100)}; "
             f"the median KL divergence is {beside('{:.2f}', 'kl_median')} nats.")
 
-# %% ../nbs/10_robustness.ipynb #54979c27
+# %% ../nbs/10_robustness.ipynb #3cbb46cc
 _SETUPS = (("Llama-3-8B", "TopK, 131k latents", 20), ("Gemma-2-9B", "JumpReLU, 131k latents", 30))
 _CHANGES = {"untargeted_suffix": (-89.1, -85.5, -82.4, -85.5), "untargeted_replacement": (-84.6, -79.8, -77.8, -73.6),
             "targeted_suffix": (74.5, 68.8, 64.5, 56.2), "targeted_replacement": (29.2, 31.9, 26.3, 24.8)}
@@ -210,7 +218,7 @@ PUBLISHED = pd.DataFrame([dict(scenario=name, source="Li et al. 2025 (v1)", text
                           for name, values in (_CHANGES | _SUCCESS).items() for i, texts in enumerate(("Art & Science", "AG News"))
                           for j, (lm, sae, layer) in enumerate(_SETUPS)])
 
-# %% ../nbs/10_robustness.ipynb #743b3da5
+# %% ../nbs/10_robustness.ipynb #eac92ff6
 def compare_published(summary: pd.DataFrame,  # as summarise gives it
                       texts: str="art & humanities (shipped)",  # what to call ours
                      ) -> pd.DataFrame:  # source, texts, LM, SAE, layer, readout (the instruction), search, change (of the overlap; success rate for individual attacks; percent)
@@ -223,7 +231,7 @@ def compare_published(summary: pd.DataFrame,  # as summarise gives it
     theirs = PUBLISHED[PUBLISHED.scenario == c["name"]].drop(columns="scenario").assign(search="gcg, as published")
     return pd.concat([ours, theirs[ours.columns]], ignore_index=True)
 
-# %% ../nbs/10_robustness.ipynb #fc68f72a
+# %% ../nbs/10_robustness.ipynb #b0f34e1c
 def save_results(df: pd.DataFrame,  # as evaluate gives it
                  path: str|Path,  # of the .csv; the manifest goes beside it as .json
                 ) -> Path:  # the .csv
@@ -234,7 +242,7 @@ def save_results(df: pd.DataFrame,  # as evaluate gives it
     path.with_suffix(".json").write_text(json.dumps(df.attrs, indent=1) + "\n")
     return path
 
-# %% ../nbs/10_robustness.ipynb #ceb09aab
+# %% ../nbs/10_robustness.ipynb #423697b4
 def read_results(path: str|Path,  # of a .csv that save_results wrote
                 ) -> pd.DataFrame:  # as evaluate gave it, .attrs included
     "Read a table and what it is. Raises FileNotFoundError."
@@ -245,7 +253,7 @@ def read_results(path: str|Path,  # of a .csv that save_results wrote
     df.attrs = json.loads(path.with_suffix(".json").read_text())
     return df
 
-# %% ../nbs/10_robustness.ipynb #d22c0c1f
+# %% ../nbs/10_robustness.ipynb #a66a5fc3
 def tidy(runs: dict,  # scenario name to a table as evaluate gives it
         ) -> pd.DataFrame:  # scenario, condition, measure, value, low, high, change, n, forwards, worst, cos_h, kl_median, same_next, same_greedy, meaning
     "One row per scenario and condition."
@@ -263,7 +271,7 @@ def tidy(runs: dict,  # scenario name to a table as evaluate gives it
             rows.append(row | {("kl_median" if k == "kl" else k): v.median() if k == "kl" else v.mean() for k, v in seen.items()})
     return pd.DataFrame(rows)
 
-# %% ../nbs/10_robustness.ipynb #e5edf11d
+# %% ../nbs/10_robustness.ipynb #c6837377
 def meaning(df: pd.DataFrame,  # as evaluate gives it
            ) -> pd.DataFrame:  # the same, with <edit>_meaning for each edit whose continuations were recorded; .attrs["meaning_floor"]
     "Cosine similarity of the LM's greedy continuations before and after, by a sentence encoder."
@@ -276,7 +284,7 @@ def meaning(df: pd.DataFrame,  # as evaluate gives it
         if len(a) > 1: out.attrs["meaning_floor"] = float((a @ a.T)[~np.eye(len(a), dtype=bool)].mean())
     return out
 
-# %% ../nbs/10_robustness.ipynb #95133bcc
+# %% ../nbs/10_robustness.ipynb #67df83b6
 def profile(df: pd.DataFrame,  # as evaluate gives it, of a replacement scenario
            ) -> pd.DataFrame:  # one row per unit: id, place (0 first token, 1 last), value; individual attacks averaged over latents
     "The outcome of replacing each token, by its relative place in the text."
@@ -286,8 +294,8 @@ def profile(df: pd.DataFrame,  # as evaluate gives it, of a replacement scenario
     t = df.groupby(["id", "position"], as_index=False)[col].mean().rename(columns={col: "value"})
     return t.assign(place=t.position/t.groupby("id").position.transform("max").clip(lower=1))
 
-# %% ../nbs/10_robustness.ipynb #3ac38d5f
+# %% ../nbs/10_robustness.ipynb #adcb260f
 LAPTOP = {n: (replace(c, **effort), texts) for kind, effort, texts in (
     ("population suffix", dict(steps=5, batch=200), 24), ("population targeted suffix", dict(steps=10, batch=100), 12), ("population replacement", dict(steps=2, batch=50), 3),
-    ("individual suffix", dict(steps=5, batch=50, n_latents=5), 6), ("individual replacement", dict(steps=2, batch=50, n_latents=1), 2))
+    ("individual suffix", dict(steps=5, batch=50, n_latents=5), 6), ("individual replacement", dict(steps=2, batch=50, n_latents=1), 3))
     for n, c in SCENARIOS.items() if kind == f"{c.level} {'targeted ' if c.n_tokens > 1 else ''}{c.mode}"}
