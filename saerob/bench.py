@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'SETTINGS', 'ROWS', 'seconds', 'matmul_rate', 'machine', 'paired', 'summary', 'Candidates', 'candidates_for',
-           'flops', 'agreement', 'difference', 'subject_at', 'candidates', 'peak_mb', 'memory', 'bench', 'table',
-           'bars', 'main']
+           'flops', 'agreement', 'difference', 'subject_at', 'candidates', 'peak_mb', 'memory', 'to_reach', 'searches',
+           'dictionary', 'bench', 'table', 'bars', 'main']
 
-# %% ../nbs/91_bench.ipynb #b2cc05ae
+# %% ../nbs/91_bench.ipynb #ff774839
 import argparse, ctypes, gc, os, platform, sys, threading, time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,9 +18,12 @@ from scipy.stats import kendalltau, spearmanr
 from .texts import data_path, pairs
 from .subject import Subject
 from .readouts import Readout, Prompt, prompt, read
-from .attacks import Edit, Population, suffix
+from .problems import Edit, Population, suffix
+from .searches import DEFECTS
+from .attacks import attack
+from .confidence import by_definition, delta_token_confidence, reference
 
-# %% ../nbs/91_bench.ipynb #93ce3158
+# %% ../nbs/91_bench.ipynb #adc017d4
 def seconds(f,  # function without arguments
            ) -> float:  # wall-clock seconds, the GPU's work included
     "How long one call takes."
@@ -30,7 +33,7 @@ def seconds(f,  # function without arguments
     if torch.cuda.is_available(): torch.cuda.synchronize()
     return time.perf_counter() - start
 
-# %% ../nbs/91_bench.ipynb #a2baa2d6
+# %% ../nbs/91_bench.ipynb #e0c1d951
 def matmul_rate(m: int,  # rows of the left factor: tokens
                 k: int,  # inner width
                 n: int,  # outer width
@@ -45,7 +48,7 @@ def matmul_rate(m: int,  # rows of the left factor: tokens
     while time.perf_counter() < end: best = min(best, once())
     return 2*m*k*n/best/1e9
 
-# %% ../nbs/91_bench.ipynb #1e801673
+# %% ../nbs/91_bench.ipynb #dd767eb7
 def _cpu():
     "The processor's name."
     info = Path("/proc/cpuinfo")
@@ -62,7 +65,7 @@ def machine(device: str="cpu",  # torch device whose rates are measured
                 threads=torch.get_num_threads(), torch=torch.__version__,
                 **{f"{d}_{name}": rate(s, d) for d in ("float32", "bfloat16") for name, s in (("lm", lm), ("large", large))})
 
-# %% ../nbs/91_bench.ipynb #260fe3c0
+# %% ../nbs/91_bench.ipynb #de79bb58
 def paired(plain,  # function without arguments: the plain way
            ours,  # function without arguments: ours
            rounds: int=5,  # timed pairs
@@ -73,14 +76,14 @@ def paired(plain,  # function without arguments: the plain way
     d = pd.DataFrame([dict(plain=seconds(plain), ours=seconds(ours)) for _ in range(rounds)])
     return d.assign(ratio=d.plain/d.ours)
 
-# %% ../nbs/91_bench.ipynb #9126f4a6
+# %% ../nbs/91_bench.ipynb #0b616705
 def summary(d: pd.DataFrame,  # from paired
            ) -> dict:  # plain_s, ours_s: medians; ratio, ratio_min, ratio_max over pairs; rounds
     "The claim that timings in pairs support."
     return dict(plain_s=d.plain.median(), ours_s=d.ours.median(), ratio=d.ratio.median(), ratio_min=d.ratio.min(),
                 ratio_max=d.ratio.max(), rounds=len(d))
 
-# %% ../nbs/91_bench.ipynb #4d0c341a
+# %% ../nbs/91_bench.ipynb #2097c92c
 PAPER = Readout(after="\nThe previous text is about")  # the instruction of Li et al. (2025)
 
 @dataclass
@@ -96,7 +99,7 @@ class Candidates:
     def ours(self):  # codes and pre-activations, [batch, d_sae] each
         return read(self.s, self.edit.rest(self.tokens), self.edit.n_read, "last", self.edit.past, both=True)
 
-# %% ../nbs/91_bench.ipynb #0aef3e0c
+# %% ../nbs/91_bench.ipynb #1e3c6fe0
 @patch
 def plain_resid(self: Candidates) -> torch.Tensor:  # [batch, d_model]
     "Output of block L at the last position, by the model's own forward pass."
@@ -109,7 +112,7 @@ def plain(self: Candidates):  # codes and pre-activations, [batch, d_sae] each
     h = self.plain_resid()
     return self.s.encode(h).detach(), self.s.encode_pre(h).detach()
 
-# %% ../nbs/91_bench.ipynb #667f819a
+# %% ../nbs/91_bench.ipynb #75432429
 def candidates_for(s: Subject,  # the subject
                    batch: int=100,  # candidates
                    n_text: int=24,  # tokens of the text
@@ -128,7 +131,7 @@ def candidates_for(s: Subject,  # the subject
     pick = torch.randint(len(allowed), (batch, n_suffix), generator=torch.Generator().manual_seed(seed))
     return Candidates(edit, allowed[pick], goal, once)
 
-# %% ../nbs/91_bench.ipynb #8054d30a
+# %% ../nbs/91_bench.ipynb #a82149e9
 def flops(s: Subject,  # the subject
           rows: int,  # sequences
           new: int,  # tokens run in each
@@ -141,7 +144,7 @@ def flops(s: Subject,  # the subject
     width = cfg.num_attention_heads*(getattr(cfg, "head_dim", None) or cfg.hidden_size//cfg.num_attention_heads)
     return rows*(2*weights*new + 4*width*len(blocks)*(new*past + new*(new + 1)/2))
 
-# %% ../nbs/91_bench.ipynb #da85cb26
+# %% ../nbs/91_bench.ipynb #7f873c7b
 def agreement(exact: dict,  # of the full-precision reading: loss and, where defined, score and overlap; each [batch]
               cheap: dict,  # the same of another reading of the same candidates
              ) -> dict:  # tau_b and rho per quantity, same_best, top10 (share), regret (overlap)
@@ -157,7 +160,7 @@ def agreement(exact: dict,  # of the full-precision reading: loss and, where def
     row |= dict(same_best=bool(a[by].argmin() == won), top10=len(top[0] & top[1])/len(top[0]))
     return row | (dict(regret=a["overlap"][won] - a["overlap"][a[by].argmin()]) if "overlap" in a else {})
 
-# %% ../nbs/91_bench.ipynb #22939432
+# %% ../nbs/91_bench.ipynb #b1bf5838
 @patch
 def ranked(self: Candidates,
            sae_fits: bool=True,  # does the SAE belong to this layer?
@@ -171,7 +174,7 @@ def ranked(self: Candidates,
     h0 = self.s.resid(torch.cat([e.head, e.tail], 1)).float()
     return dict(loss=torch.cosine_similarity(h, h0, dim=-1))
 
-# %% ../nbs/91_bench.ipynb #93f3c0b8
+# %% ../nbs/91_bench.ipynb #332a5010
 def difference(plain: Candidates,  # the batch on the subject that is read the plain way
                ours: Candidates,  # the same batch on the subject that is read our way
                sae_fits: bool=True,  # does the SAE belong to this layer?
@@ -184,7 +187,7 @@ def difference(plain: Candidates,  # the batch on the subject that is read the p
     overlap = lambda h: plain.goal.metric(plain.s.encode(h))
     return dict(resid_diff=rel, overlap_diff=(overlap(h1) - overlap(h0)).abs().max().item())
 
-# %% ../nbs/91_bench.ipynb #827a1bdd
+# %% ../nbs/91_bench.ipynb #bbcc6f32
 @lru_cache(maxsize=2)
 def _default(dtype): return Subject.load(dtype=dtype)
 
@@ -195,7 +198,7 @@ def subject_at(layer: int,  # the block whose output is read
     s = _default(dtype)
     return Subject(s.model, s.tokenizer, s.sae, layer, prepend_bos=s.bos_id is not None)
 
-# %% ../nbs/91_bench.ipynb #7ba3b50c
+# %% ../nbs/91_bench.ipynb #393d2b5d
 SETTINGS = [  # layer, precision of ours, precision of the plain way, target ratio
     (15, "float32", "float32", 10), (15, "bfloat16", "float32", None), (15, "bfloat16", "bfloat16", None),
     (23, "float32", "float32", 5), (23, "bfloat16", "float32", 8), (23, "bfloat16", "bfloat16", None)]
@@ -213,7 +216,7 @@ def _one(layer, dtype, plain_dtype, target, rounds, batch):
                        once_s=ours.once_s, arithmetic=whole/work, gflops=work/t["ours_s"]/1e9)
             | difference(plain, ours, fits) | (agreement(exact, ours.ranked(fits)) if exact else {}))
 
-# %% ../nbs/91_bench.ipynb #b47e04f0
+# %% ../nbs/91_bench.ipynb #6c3a359a
 def candidates(rounds: int=5,  # timed pairs
                batch: int=100,  # candidates per batch
                settings: list=SETTINGS,  # layer, precision of ours, of the plain way, target ratio
@@ -221,7 +224,7 @@ def candidates(rounds: int=5,  # timed pairs
     "Attack candidates read per second: cached and cut short, against the whole model."
     for setting in settings: yield _one(*setting, rounds, batch)
 
-# %% ../nbs/91_bench.ipynb #23270359
+# %% ../nbs/91_bench.ipynb #096aa40d
 def _trim():
     "Give unused pages back to the system, where the C library can."
     gc.collect()
@@ -245,7 +248,7 @@ def peak_mb(f,  # function without arguments
     finally: stop.set(); t.join()
     return max(0, max(seen) - before)/1e6
 
-# %% ../nbs/91_bench.ipynb #9763abc4
+# %% ../nbs/91_bench.ipynb #74921920
 def memory(rounds: int=1,  # unused: one measurement per size is enough
            sizes: tuple=(100, 400, 1600),  # candidates
            layer: int|None=None,  # the block whose output is read; default: the SAE's
@@ -261,8 +264,49 @@ def memory(rounds: int=1,  # unused: one measurement per size is enough
         rows.append(dict(what=f"{n} candidates", unit="MB", plain=plain, ours=ours, ratio=plain/ours, layer=s.layer, dtype="float32", batch=n))
     return [r | dict(growth=r["ours"]/rows[0]["ours"]) for r in rows]
 
-# %% ../nbs/91_bench.ipynb #3bf14b2d
-ROWS = [candidates, memory]
+# %% ../nbs/91_bench.ipynb #61a0a41e
+def to_reach(trace: pd.DataFrame,  # books of an attack: forwards, best
+             overlap: float,  # to be reached
+             towards: bool=True,  # larger is better
+            ) -> float:  # forward passes; NaN if it never got there
+    "Forward passes after which an attack was at least this good."
+    there = trace[trace.best >= overlap - 1e-6] if towards else trace[trace.best <= overlap + 1e-6]
+    return float(there.forwards.iloc[0]) if len(there) else np.nan
+
+def searches(rounds: int=1,  # unused: forwards are counted, not timed
+             n: int=6,  # texts
+             steps: int=20,  # batches of the published search
+             batch: int=200,  # candidates per batch
+            ):  # yields one dict per scenario
+    "Forward passes that the default search needs for the published search's final effect."
+    s, defects = _default("bfloat16"), tuple(d for d in DEFECTS if d != "unchecked")
+    for what, column, n_tokens in (("targeted suffix, 3 tokens", "x2", 3), ("untargeted suffix, 1 token", None, 1)):
+        old, new = [], []
+        for r in pairs().head(n).itertuples():
+            kw = dict(target=column and r.x2, n_tokens=n_tokens, batch=batch)
+            a, b = attack(s, r.x1, search="gcg-reference", steps=steps, defects=defects, **kw), attack(s, r.x1, steps=steps, **kw)
+            old.append(to_reach(a.trace, a.after, bool(column))); new.append(to_reach(b.trace, a.after, bool(column)))
+        ratio = (pd.Series(old)/pd.Series(new)).fillna(0)
+        yield dict(what=what, unit="forwards", plain=np.median(old), ours=np.nanmedian(new), ratio=ratio.median(), ratio_min=ratio.min(), ratio_max=ratio.max(),
+                   rounds=n, target=5 if column else None, layer=s.layer, dtype="bfloat16", batch=batch)
+
+# %% ../nbs/91_bench.ipynb #ab319f03
+def dictionary(rounds: int=3,  # timed pairs
+               n: int=24,  # latents scored the plain way
+              ):  # yields one dict
+    "Latents scored per second: Δ Token Confidence of a whole dictionary against two forwards per latent."
+    s = _default("float32")
+    ref = reference(s)
+    d = delta_token_confidence(s, ref=ref)
+    some = d.index[::len(d)//n][:n]
+    plain = lambda: [by_definition(s, l, d.length[l]) for l in some]
+    t = summary(paired(plain, lambda: delta_token_confidence(s, ref=ref), rounds))
+    scale, off = len(d)/len(some), np.abs(np.array(plain()) - d.delta_c[some]).max()
+    yield dict(what=f"{len(d)} latents, float32", unit="latents/s", plain=len(some)/t["plain_s"], ours=len(d)/t["ours_s"], target=40, layer=s.layer, dtype="float32", batch=len(d), resid_diff=off) | t | {
+        k: t[k]*scale for k in ("ratio", "ratio_min", "ratio_max")}
+
+# %% ../nbs/91_bench.ipynb #3d738223
+ROWS = [candidates, memory, searches, dictionary]
 
 def bench(rows: list|None=None,  # names of families; None: all of ROWS
           rounds: int=5,  # timed pairs
@@ -280,7 +324,7 @@ def bench(rows: list|None=None,  # names of families; None: all of ROWS
             if out: _write(pd.DataFrame(done), Path(out))
     return pd.DataFrame(done)
 
-# %% ../nbs/91_bench.ipynb #e14f6e56
+# %% ../nbs/91_bench.ipynb #1942217c
 def _write(new, out):
     "Put rows into the file, in place of the same families' old ones."
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -300,7 +344,7 @@ def table(df: pd.DataFrame,  # from bench, or its file
     return pd.DataFrame(shown | {c: v.map(lambda x: "" if x != x else f"{x:.3g}") for c, v in more.items()}).set_axis(
         pd.MultiIndex.from_arrays([df.row, df.what]))
 
-# %% ../nbs/91_bench.ipynb #130a0eb1
+# %% ../nbs/91_bench.ipynb #71436dba
 def bars(df: pd.DataFrame,  # from bench, or its file
          ax=None,  # matplotlib axes; None: new ones
         ):  # the axes
@@ -317,7 +361,7 @@ def bars(df: pd.DataFrame,  # from bench, or its file
     if target.notna().any(): ax.legend(loc="lower right", frameon=False)
     return ax
 
-# %% ../nbs/91_bench.ipynb #ce7af3d4
+# %% ../nbs/91_bench.ipynb #09e39966
 def main(args: list|None=None,  # command line, without the program; None: the process's own
         ) -> None:
     "`python -m saerob.bench`: measure, write the file, print the table."
@@ -330,5 +374,5 @@ def main(args: list|None=None,  # command line, without the program; None: the p
     print(", ".join(f"{k} {v}" for k, v in df.iloc[0]["cpu":"bfloat16_large"].items()), "(rates in GFLOP/s)\n")
     with pd.option_context("display.width", 250, "display.max_columns", None): print(table(df).to_string())
 
-# %% ../nbs/91_bench.ipynb #bf865dac
+# %% ../nbs/91_bench.ipynb #196dbbee
 if __name__ == "__main__" and sys.argv[0].endswith("bench.py"): main()

@@ -199,7 +199,7 @@ def steer(s: Subject,  # the subject
     if run: run.close()
     return pd.DataFrame([done[r.key] for r in plan])
 
-# %% ../nbs/21_steering.ipynb #e69de513
+# %% ../nbs/21_steering.ipynb #df5f3c30
 def _edit_by_hand(s, h, latent, amount, mode, limit):
     "Residuals after an intervention on one latent, by encoding and decoding."
     if mode == "add": return h + amount*s.sae.W_dec[latent].to(h)
@@ -233,7 +233,7 @@ def one_at_a_time(s: Subject,  # an LM with an SAE
     finally: hook.remove()
     return [s.text(r) for r in y[:, n:]]
 
-# %% ../nbs/21_steering.ipynb #5458b905
+# %% ../nbs/21_steering.ipynb #78f290ea
 def surprise(s: Subject,  # the LM, which is not steered here
              prompt: list,  # token ids
              texts: list,  # of lists of token ids
@@ -252,7 +252,7 @@ def distinct(tokens: list,  # token ids
     runs = list(zip(*(tokens[i:] for i in range(n))))
     return len(set(runs))/len(runs) if runs else float("nan")
 
-# %% ../nbs/21_steering.ipynb #cc48586e
+# %% ../nbs/21_steering.ipynb #ccbc918b
 @torch.no_grad()
 def readback(s: Subject,  # the subject, not steered here
              df: pd.DataFrame,  # from `steer`
@@ -275,11 +275,11 @@ def vitals(s: Subject,  # the subject, not steered here
            chat: bool|None=None,  # as for `steer`
           ) -> pd.DataFrame:  # columns surprise, distinct, readback; the rows of `df`
     "Three numbers about each steered text that need no judge."
-    out = pd.DataFrame(index=df.index, columns=["surprise"], dtype=float)
-    for p, part in df.groupby("prompt"): out.loc[part.index, "surprise"] = surprise(s, prompt_ids(s, p, chat), part.tokens.tolist())
-    return out.assign(distinct=[distinct(t) for t in df.tokens], readback=readback(s, df, directions))
+    nats = np.full(len(df), np.nan)
+    for p, at in df.groupby("prompt").indices.items(): nats[at] = surprise(s, prompt_ids(s, p, chat), df.tokens.iloc[at].tolist())
+    return pd.DataFrame(dict(surprise=nats, distinct=[distinct(t) for t in df.tokens], readback=readback(s, df, directions)), index=df.index)
 
-# %% ../nbs/21_steering.ipynb #05cd1d49
+# %% ../nbs/21_steering.ipynb #1b489ddf
 @torch.no_grad()
 def nudge(s: Subject,  # the subject
           prompts, latents, factors,  # as for `steer`
