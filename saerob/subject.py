@@ -408,6 +408,7 @@ def _continue(self: Subject, rows, n, pick, edit, positions):
         if hook: hook.remove()
     return out
 
+# %% ../nbs/03_subject.ipynb #e5d1d500
 @patch
 def end_ids(self: Subject) -> set:  # token ids
     "All tokens that end a text: the generation config's, the tokenizer's, and special tokens named as an end."
