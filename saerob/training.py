@@ -178,11 +178,12 @@ def train(saes: dict,  # name to SAELens training SAE
           hooks: dict|None=None,  # name to key of the stream's batches; default: all read "h"
           lr: float=1e-3,  # Adam's learning rate
           n_checkpoints: int=4,  # evenly spread
+          **control,  # how penalties are steered: `Watch`'s speed, start and every
          ) -> dict:  # name to `Watch`, with the learning curves; `saes` are trained in place
     "Train several SAEs in lockstep from one stream with SAELens; continues from the last checkpoint in `folder`."
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.multi_sae_trainer import MultiSAETrainer
-    watch = {n: Watch(sae, (targets or {}).get(n)) for n, sae in saes.items()}
+    watch = {n: Watch(sae, (targets or {}).get(n), **control) for n, sae in saes.items()}
     note = lambda checkpoint_path: checkpoint_path and (checkpoint_path/"watch.json").write_text(json.dumps({n: w.state() for n, w in watch.items()}))
     cfg = SAETrainerConfig(total_training_samples=steps*stream.batch, train_batch_size_samples=stream.batch, lr=lr, lr_end=lr/10, autocast=True,
         lr_warm_up_steps=min(100, steps//4), lr_decay_steps=steps//5, dead_feature_window=min(200, max(1, steps//4)),
