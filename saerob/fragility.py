@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'PREDICTORS', 'Directions', 'residuals', 'controls', 'towards_unrelated', 'readers', 'encoder', 'similarity',
-           'over_tokens', 'conditions', 'cut_overlap', 'margin', 'jacobian', 'predictors', 'rank_agreement']
+           'over_tokens', 'conditions', 'cut_overlap', 'random_lm', 'margin', 'jacobian', 'predictors',
+           'rank_agreement']
 
 # %% ../nbs/11_fragility.ipynb #fc739287
 import numpy as np, pandas as pd, torch
@@ -14,7 +15,8 @@ from .assets import home
 from .oracle import Table
 from .readouts import DEFAULT_READOUT, Prompt, Readout, overlap, prompt
 from .subject import Subject, load_sae
-from .training import ARCHITECTURES
+from .texts import brown
+from .training import ARCHITECTURES, Stream, activations, contexts_of, finish, new_sae, train
 
 # %% ../nbs/11_fragility.ipynb #aef7771d
 class Directions:
@@ -75,15 +77,11 @@ def towards_unrelated(after,  # similarity after the edit; 1: unchanged
 def readers(lm: Subject,  # the LM (its SAE plays no part)
             tokens: torch.Tensor,  # [n, d_model] residuals at tokens
             readouts: torch.Tensor,  # [m, d_model] residuals at the readout
-            folder: Path|None=None,  # of an LM with random weights and its SAE; default: random_lm in the cache
            ) -> dict:  # name to `Subject`
-    "Five trained SAEs, five untrained readers and, where its folder exists, an SAE of an untrained LM."
+    "Five trained SAEs and five untrained readers."
     with_sae = lambda sae: Subject(lm.model, lm.tokenizer, sae, layer=lm.layer)
     out = {a: with_sae(load_sae(a)) for a in ARCHITECTURES}
-    out |= {n: with_sae(c) for n, c in controls(tokens, readouts, out["topk"].sae.b_dec.detach()).items()}
-    folder = Path(folder or home()/"random_lm")
-    if (folder/"sae"/"cfg.json").exists(): out["SAE of a random LM"] = Subject.load(folder/"lm", folder/"sae", dtype=str(lm.dtype).removeprefix("torch."))
-    return out
+    return out | {n: with_sae(c) for n, c in controls(tokens, readouts, out["topk"].sae.b_dec.detach()).items()}
 
 # %% ../nbs/11_fragility.ipynb #007e7c1b
 STAGES = ("residual", "pre-activations", "codes", "active set")
@@ -141,19 +139,43 @@ def cut_overlap(rho: float,  # correlation of pre-activations before and after, 
     f = lambda x: stats.norm.pdf(x)*stats.norm.sf((c - rho*x)/np.sqrt(1 - rho**2))
     return integrate.quad(f, c, c + 10, limit=200)[0]/q
 
+# %% ../nbs/11_fragility.ipynb #bd989cbe
+def _untrained(s, folder, seed):
+    "Save an LM of this shape with fresh weights."
+    from transformers import AutoModelForCausalLM
+    torch.manual_seed(seed)
+    AutoModelForCausalLM.from_config(s.model.config).to(s.dtype).save_pretrained(part := folder/"lm.part")
+    s.tokenizer.save_pretrained(part)
+    part.rename(folder/"lm")
+
+def random_lm(s: Subject,  # an LM of the wanted shape; its `layer` is read
+              n_tokens: int=220_000,  # about this many tokens of Brown's training part are read
+              steps: int=700,  # of the SAE's training, 1,024 tokens each
+              l0: int=40, d_sae: int=4096,  # latents on, and in all
+              seed: int=0,  # of weights, choice of text and shuffle
+              folder: Path|None=None,  # where both are kept; default: in the cache
+             ) -> Subject:
+    "An LM with weights that were never trained, and a TopK SAE trained on it; made once, resumable."
+    folder = Path(folder or home()/"random_lm"/"-".join(map(str, (s.layer, n_tokens, steps, l0, d_sae, seed))))
+    if not (folder/"lm").exists(): _untrained(s, folder, seed)
+    dtype = str(s.dtype).removeprefix("torch.")
+    if not (folder/"sae").exists():
+        lm = Subject.load(folder/"lm", layer=s.layer, dtype=dtype)
+        ctx = contexts_of(lm, brown().query("split == 'train'").text)
+        ctx = ctx[torch.randperm(len(ctx), generator=torch.Generator().manual_seed(seed))[:n_tokens//127]]
+        stream, sae = Stream(activations(lm, ctx, folder/"activations"), seed=seed), new_sae("topk", l0, s.d_model, d_sae, seed)
+        train({"topk": sae}, stream, steps, folder=folder/"training")
+        finish(sae, stream, folder/"sae.part", model_name="fresh weights", hook_name=s.hook_name, prepend_bos=s.bos_id is not None).rename(folder/"sae")
+    return Subject.load(folder/"lm", folder/"sae", dtype=dtype)
+
 # %% ../nbs/11_fragility.ipynb #31c6444f
 @torch.no_grad()
 def margin(s: Subject,  # the subject
            h: torch.Tensor,  # [n, d_model] residuals
           ) -> torch.Tensor:  # [n, d_sae], in units of pre-activations; positive where the latent is on
     "How far each latent is from being switched."
-    sae, pre = s.sae, s.encode_pre(h)
-    if hasattr(sae, "threshold"): return pre - sae.threshold
-    k = getattr(sae, "k", None) or getattr(sae.cfg, "k", None)
-    if not k: return pre
-    if getattr(getattr(sae, "cfg", None), "rescale_acts_by_decoder_norm", False): pre = pre*sae.W_dec.norm(dim=-1)
-    top = pre.topk(k + 1).values
-    return torch.where(pre >= top[:, k-1:k], pre - top[:, k:], pre - top[:, k-1:k])
+    pre = s.encode_pre(h)
+    return pre - s.cut(pre)
 
 # %% ../nbs/11_fragility.ipynb #2a7e1381
 def jacobian(s: Subject,  # the subject, in float32

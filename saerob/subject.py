@@ -65,17 +65,19 @@ class Subject:
         self._set_bos(prepend_bos if prepend_bos is not None else getattr(meta, "prepend_bos", None))
         if sae is not None: self._check_sae()
 
-    @property
-    def device(self): return self.base.device
-    @property
-    def dtype(self): return self.base.dtype
-    @property
-    def d_sae(self): return self.sae.W_dec.shape[0]
+# %% ../nbs/03_subject.ipynb #93b31cbd
+@patch(as_prop=True)
+def device(self: Subject): return self.base.device
+@patch(as_prop=True)
+def dtype(self: Subject): return self.base.dtype
+@patch(as_prop=True)
+def d_sae(self: Subject): return self.sae.W_dec.shape[0]
 
-    def __repr__(self):
-        lm, sae = getattr(self.model.config, "_name_or_path", "") or type(self.model).__name__, type(self.sae).__name__
-        return (f"Subject({Path(lm).name}, {self.hook_name}, d_model={self.d_model}, " +
-                (f"{sae}, d_sae={self.d_sae}, " if self.sae is not None else "no SAE, ") + f"{self.dtype}, {self.device})")
+@patch
+def __repr__(self: Subject):
+    lm, sae = getattr(self.model.config, "_name_or_path", "") or type(self.model).__name__, type(self.sae).__name__
+    return (f"Subject({Path(lm).name}, {self.hook_name}, d_model={self.d_model}, " +
+            (f"{sae}, d_sae={self.d_sae}, " if self.sae is not None else "no SAE, ") + f"{self.dtype}, {self.device})")
 
 # %% ../nbs/03_subject.ipynb #7abb5d47
 @patch
@@ -176,6 +178,7 @@ def _chunked(f, n, size):
             if torch.cuda.is_available(): torch.cuda.empty_cache()
     return torch.cat(out)
 
+# %% ../nbs/03_subject.ipynb #f16a8585
 @patch
 def resid(self: Subject,
           tokens: torch.LongTensor|None=None,  # [batch, n] token ids …
@@ -306,6 +309,7 @@ def nll(self: Subject,
         return torch.nn.functional.cross_entropy(y[:, :-1].float().transpose(1, 2), x[:, 1:], reduction="none")
     with torch.no_grad(): return _chunked(run, len(tokens), chunk)
 
+# %% ../nbs/03_subject.ipynb #e808d493
 @patch
 def lens(self: Subject,
          directions: torch.Tensor,  # [batch, d_model], such as rows of the SAE's decoder
@@ -387,8 +391,7 @@ def _continue(self: Subject, rows, n, pick, edit, positions):
     "Continue rows in one batch, from which those that have ended are dropped."
     eos = torch.tensor(sorted(self.end_ids()), device=self.device)
     cache, mask, ids = self._begin(rows, n, edit if positions == "all" else None)
-    out, live = eos[-1].repeat(len(rows), n), torch.arange(len(rows), device=self.device)
-    over = torch.zeros_like(live, dtype=torch.bool)
+    out, live, over = eos[-1].repeat(len(rows), n), torch.arange(len(rows), device=self.device), torch.zeros(len(rows), dtype=torch.bool, device=self.device)
     hook = self.blocks[self.layer].register_forward_hook(lambda m, a, y: edit(_hidden(y), live)) if edit else None
     try:
         for t in range(n):
@@ -426,6 +429,14 @@ def encode(self: Subject,
     return z.to_dense() if z.is_sparse else z
 
 @patch
+def decode(self: Subject,
+           codes: torch.Tensor,  # [..., d_sae]
+          ) -> torch.Tensor:  # [..., d_model], in the SAE's dtype
+    "Residuals that the SAE makes of codes."
+    return self.sae.decode(codes)
+
+# %% ../nbs/03_subject.ipynb #01459c2d
+@patch
 def encode_pre(self: Subject,
                resid: torch.Tensor,  # [..., d_model]
               ) -> torch.Tensor:  # [..., d_sae]
@@ -437,13 +448,6 @@ def encode_pre(self: Subject,
     try: sae.encode(h)
     finally: handle.remove()
     return out[0]
-
-@patch
-def decode(self: Subject,
-           codes: torch.Tensor,  # [..., d_sae]
-          ) -> torch.Tensor:  # [..., d_model], in the SAE's dtype
-    "Residuals that the SAE makes of codes."
-    return self.sae.decode(codes)
 
 # %% ../nbs/03_subject.ipynb #ff587531
 @patch
@@ -467,6 +471,21 @@ def codes(self: Subject, tokens: torch.LongTensor,  # [batch, n]
          ) -> torch.Tensor:  # [batch, d_sae]
     "Codes at the last position (or at `pos`) of tokens."
     return self.encode(self.resid(tokens, **kw)).detach()
+
+# %% ../nbs/03_subject.ipynb #9b3ba397
+@patch
+def cut(self: Subject,
+        preacts: torch.Tensor,  # [..., d_sae], from `encode_pre`
+       ) -> torch.Tensor:  # [..., d_sae], in the same units
+    "The level that each latent's pre-activation has to exceed for the latent to be on, the others staying what they are."
+    sae, cfg = self.sae, getattr(self.sae, "cfg", None)
+    if hasattr(sae, "threshold"): return sae.threshold.detach().expand_as(preacts)
+    k = getattr(sae, "k", None) or getattr(cfg, "k", None)
+    if not k: return torch.zeros_like(preacts)
+    size = sae.W_dec.detach().norm(dim=-1) if getattr(cfg, "rescale_acts_by_decoder_norm", False) else 1.
+    ranked = preacts*size
+    last, rival = ranked.topk(int(k) + 1).values[..., -2:].clamp(min=0).split(1, -1)
+    return torch.where(ranked >= last, rival, last)/size
 
 # %% ../nbs/03_subject.ipynb #f0f19c87
 def shipped_saes() -> Path:  # folder with one sub-folder per SAE
