@@ -211,6 +211,9 @@ def __len__(self: Run) -> int:  # number of units recorded
     "How many units are done."
     return len(self._keys)
 
+@patch
+def __bool__(self: Run): return True  # an empty run is a run
+
 # %% ../nbs/00_records.ipynb #43145c55
 @patch
 def __repr__(self: Run) -> str:
