@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAPER', 'SETTINGS', 'ROWS', 'seconds', 'matmul_rate', 'machine', 'paired', 'summary', 'Candidates', 'candidates_for',
            'flops', 'agreement', 'difference', 'subject_at', 'candidates', 'peak_mb', 'memory', 'to_reach', 'searches',
-           'dictionary', 'bench', 'table', 'bars', 'main']
+           'dictionary', 'steering', 'bench', 'table', 'bars', 'main']
 
 # %% ../nbs/91_bench.ipynb #ff774839
 import argparse, ctypes, gc, os, platform, sys, threading, time
@@ -15,13 +15,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, psutil, torch
 from fastcore.basics import patch
 from scipy.stats import kendalltau, spearmanr
-from .texts import data_path, pairs
+from .texts import data_path, instructions, pairs
 from .subject import Subject
 from .readouts import Readout, Prompt, prompt, read
 from .problems import Edit, Population, suffix
 from .searches import DEFECTS
 from .attacks import attack
 from .confidence import by_definition, delta_token_confidence, reference
+from .steering import one_at_a_time, steer
 
 # %% ../nbs/91_bench.ipynb #adc017d4
 def seconds(f,  # function without arguments
@@ -275,16 +276,16 @@ def to_reach(trace: pd.DataFrame,  # books of an attack: forwards, best
 
 def searches(rounds: int=1,  # unused: forwards are counted, not timed
              n: int=6,  # texts
-             steps: int=20,  # batches of the published search
+             steps: tuple=(20, 10),  # batches of the published search, towards and away
              batch: int=200,  # candidates per batch
             ):  # yields one dict per scenario
     "Forward passes that the default search needs for the published search's final effect."
     s, defects = _default("bfloat16"), tuple(d for d in DEFECTS if d != "unchecked")
-    for what, column, n_tokens in (("targeted suffix, 3 tokens", "x2", 3), ("untargeted suffix, 1 token", None, 1)):
+    for what, column, n_tokens, T in (("targeted suffix, 3 tokens", "x2", 3, steps[0]), ("untargeted suffix, 1 token", None, 1, steps[1])):
         old, new = [], []
         for r in pairs().head(n).itertuples():
             kw = dict(target=column and r.x2, n_tokens=n_tokens, batch=batch)
-            a, b = attack(s, r.x1, search="gcg-reference", steps=steps, defects=defects, **kw), attack(s, r.x1, steps=steps, **kw)
+            a, b = attack(s, r.x1, search="gcg-reference", steps=T, defects=defects, **kw), attack(s, r.x1, steps=T, **kw)
             old.append(to_reach(a.trace, a.after, bool(column))); new.append(to_reach(b.trace, a.after, bool(column)))
         ratio = (pd.Series(old)/pd.Series(new)).fillna(0)
         yield dict(what=what, unit="forwards", plain=np.median(old), ours=np.nanmedian(new), ratio=ratio.median(), ratio_min=ratio.min(), ratio_max=ratio.max(),
@@ -305,13 +306,33 @@ def dictionary(rounds: int=3,  # timed pairs
     yield dict(what=f"{len(d)} latents, float32", unit="latents/s", plain=len(some)/t["plain_s"], ours=len(d)/t["ours_s"], target=40, layer=s.layer, dtype="float32", batch=len(d), resid_diff=off) | t | {
         k: t[k]*scale for k in ("ratio", "ratio_min", "ratio_max")}
 
+# %% ../nbs/91_bench.ipynb #def1e8cd
+def steering(rounds: int=2,  # timed pairs, two at most
+             n_latents: int=8,  # spread over those that are not dead
+             factors: tuple=(.5, 1.5),  # in units of the latent's maximum
+             n_prompts: int=10,  # the plain way's batch
+             n: int=24,  # tokens to be written
+            ):  # yields one dict
+    "Steered texts per second: latents, factors and prompts in one batch, against one latent and factor at a time."
+    s = _default("float32")
+    asked, m = instructions().instruction.tolist()[:n_prompts], reference(s).table.m_f
+    alive, out = m.index[m > 0], {}
+    latents = alive[::len(alive)//n_latents][:n_latents].tolist()
+    def plain(): out["plain"] = {(p, l, f): text for l in latents for f in factors for p, text in zip(asked, one_at_a_time(s, asked, l, f*m[l], n))}
+    def ours(): out["ours"] = steer(s, asked, latents, factors, max_new_tokens=n)
+    t, rows = summary(paired(plain, ours, min(rounds, 2), warm=0)), n_latents*len(factors)*len(asked)
+    same = np.mean([out["plain"][r.prompt, r.latent, r.factor] == r.text for r in out["ours"].itertuples()])
+    yield dict(what=f"{rows} texts of {n} tokens", unit="texts/s", plain=rows/t["plain_s"], ours=rows/t["ours_s"], same_texts=same,
+               target=10 if s.device.type == "cuda" else 2, layer=s.layer, dtype="float32", batch=rows) | t
+
 # %% ../nbs/91_bench.ipynb #3d738223
-ROWS = [candidates, memory, searches, dictionary]
+ROWS = [candidates, memory, searches, dictionary, steering]
 
 def bench(rows: list|None=None,  # names of families; None: all of ROWS
-          rounds: int=5,  # timed pairs
+          rounds: int=3,  # timed pairs
           out: str|Path|None=None,  # CSV file, updated after each measurement; None: nothing is written
           budget: float=.3,  # seconds per rate of the machine
+          tell=None,  # called with each row as it is finished
          ) -> pd.DataFrame:  # one row per measurement
     "Measure short cuts against the plain way. Raises ValueError for an unknown family."
     known = {f.__name__: f for f in ROWS}
@@ -322,6 +343,7 @@ def bench(rows: list|None=None,  # names of families; None: all of ROWS
             peak = max(here.get(f"{r.get('dtype')}_{size}", np.nan) for size in ("lm", "large"))
             done.append(dict(row=name, **r, share=r.get("gflops", np.nan)/peak, **here))
             if out: _write(pd.DataFrame(done), Path(out))
+            if tell: tell(done[-1])
     return pd.DataFrame(done)
 
 # %% ../nbs/91_bench.ipynb #1942217c
@@ -340,7 +362,7 @@ def table(df: pd.DataFrame,  # from bench, or its file
     spread = [f"{l:.1f}–{h:.1f}" if l == l else "" for l, h in zip(lo, hi)]
     met = ["" if t != t else f"{'met' if r >= t else 'missed'} (≥ {t:g}×)" for r, t in zip(ratio, target)]
     shown = dict(plain=num("plain").round(1), ours=num("ours").round(1), unit=df.unit, ratio=ratio.round(2), spread=spread, target=met)
-    more = {c: num(c) for c in ("arithmetic", "share", "resid_diff", "overlap_diff", "tau_overlap", "tau_loss", "top10", "regret") if c in df}
+    more = {c: num(c) for c in ("arithmetic", "share", "resid_diff", "overlap_diff", "same_texts", "tau_overlap", "tau_loss", "top10", "regret") if c in df}
     return pd.DataFrame(shown | {c: v.map(lambda x: "" if x != x else f"{x:.3g}") for c, v in more.items()}).set_axis(
         pd.MultiIndex.from_arrays([df.row, df.what]))
 
@@ -367,10 +389,11 @@ def main(args: list|None=None,  # command line, without the program; None: the p
     "`python -m saerob.bench`: measure, write the file, print the table."
     p = argparse.ArgumentParser(prog="python -m saerob.bench", description="Time saerob's short cuts against the plain way of computing the same numbers.")
     p.add_argument("--rows", nargs="+", metavar="ROW", choices=[f.__name__ for f in ROWS], help=f"row families, among {', '.join(f.__name__ for f in ROWS)} (default: all)")
-    p.add_argument("--rounds", type=int, default=5, help="timed pairs per measurement (default 5)")
+    p.add_argument("--rounds", type=int, default=3, help="timed pairs per measurement (default 3)")
     p.add_argument("--out", help="CSV file (default: data/results/bench.csv)")
     a = p.parse_args(args)
-    df = bench(a.rows, a.rounds, a.out or data_path()/"results"/"bench.csv")
+    tell = lambda r: print(f"{r['row']}, {r['what']}: plain {r['plain']:.4g} {r['unit']}, ours {r['ours']:.4g}, {r['ratio']:.3g} times better", flush=True)
+    df = bench(a.rows, a.rounds, a.out or data_path()/"results"/"bench.csv", tell=tell)
     print(", ".join(f"{k} {v}" for k, v in df.iloc[0]["cpu":"bfloat16_large"].items()), "(rates in GFLOP/s)\n")
     with pd.option_context("display.width", 250, "display.max_columns", None): print(table(df).to_string())
 
