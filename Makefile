@@ -37,7 +37,7 @@ saes: setup   ## train the five shipped SAEs again, from their text on (an hour 
 	MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000 $(PY) -m saerob.training
 
 clean:   ## delete what the commands above made, .venv apart
-	rm -rf _proc _docs report nbs/sidebar.yml nbs/nbdev.yml
+	rm -rf _proc _docs report nbs/nbdev.yml
 
 # torch comes first and by its exact version: left to the others' requirements, pip would choose another build.
 .venv/.installed: constraints.txt settings.ini setup.py

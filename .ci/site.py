@@ -46,15 +46,24 @@ def smalldocs():
         shutil.rmtree(DOCS, ignore_errors=True)
         shutil.move(site.out, DOCS)
     for w in site.warnings:   # broken links are among them
-        if "output-file" not in w: print("warning:", w)
+        if not re.search("output-file|respect-user-color-scheme", w): print("warning:", w)   # both are for Quarto
     print(f"{len(site.pages)} pages in {DOCS.name}/, rendered by smalldocs (no quarto on this machine)")
     return len(site.broken)
 
 
+def unlisted():
+    "Say which notebooks the sidebar leaves out, or names although they do not exist; returns how many."
+    there, listed = {p.name for p in NBS.glob("*.ipynb")}, set(re.findall(r"[\w.]+\.ipynb", (NBS / "sidebar.yml").read_text()))
+    for n in sorted(there - listed): print(f"nbs/sidebar.yml does not list {n}")
+    for n in sorted(listed - there): print(f"nbs/sidebar.yml lists {n}, which does not exist")
+    return len(there ^ listed)
+
+
 def docs():
     "Build the site; returns the number of things that are wrong with it."
-    if shutil.which("quarto"): return subprocess.run([Path(sys.executable).parent / "nbdev_docs"], cwd=ROOT).returncode
-    return smalldocs()
+    wrong = unlisted()
+    if shutil.which("quarto"): return wrong + subprocess.run([Path(sys.executable).parent / "nbdev_docs"], cwd=ROOT).returncode
+    return wrong + smalldocs()
 
 
 def from_nbs(md):
