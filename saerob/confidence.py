@@ -160,6 +160,7 @@ def _latents(s, latents):
     if len(bad): raise SubjectError(f"there is no latent {bad[0].item()}: this SAE has latents 0 to {s.d_sae - 1}.")
     return ls.to(s.device)
 
+# %% ../nbs/20_confidence.ipynb #b95bf020
 @torch.no_grad()
 def lens_tokens(s: Subject,  # an LM with an SAE
                 latents=None,  # indices; None: all
@@ -213,6 +214,7 @@ def _by_hand(s, h, latent, length, mode):
     new[:, latent] = length/size
     return s.decode(new) + (h - s.decode(z) if mode == "clamp" else 0)
 
+# %% ../nbs/20_confidence.ipynb #3a296e4a
 @torch.no_grad()
 def two_forwards(s: Subject,  # an LM with an SAE
                  latent: int,  # index
@@ -364,6 +366,7 @@ def token_scores(s: Subject,  # an LM with an SAE
     if n_tokens: df |= dict(s_out=out["p_int"] - out["p_base"], p_int=out["p_int"], p_base=out["p_base"])
     return _flagged(pd.DataFrame(df, index=pd.Index(ls.tolist(), name="latent")), out["broken"], lengths, ref)
 
+# %% ../nbs/20_confidence.ipynb #a0c53d29
 def _flagged(df, broken, lengths, ref):
     "Blank the scores of broken rows; add length, m_f and the flags."
     df.loc[broken, [c for c in df if not c.startswith(("next", "c_base", "p_base"))]] = np.nan

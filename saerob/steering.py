@@ -174,6 +174,13 @@ def _write(s, rows, mode, positions, n, temperature, top_k, seed, chat):
                    edit, positions, chunk=len(rows))
     return [_record(s, r, ids, s.end_ids()) for r, ids in zip(rows, y.tolist())]
 
+def _write_all(s, todo, batch, how, seed, run):
+    "Write rows batch by batch, and record them; yields rows and what became of them."
+    for i in tqdm(range(0, len(todo), batch), desc="steering", leave=False, delay=5):
+        for r, out in zip(todo[i:i+batch], _write(s, todo[i:i+batch], seed=seed, **how)):
+            if run: run.add(r.key, **out)
+            yield r.key, out
+
 # %% ../nbs/21_steering.ipynb #f6d51b4d
 def steer(s: Subject,  # the subject
           prompts,  # texts, or one
@@ -196,11 +203,7 @@ def steer(s: Subject,  # the subject
     run = None if folder is None else Run(folder, how, seed, s.identity())
     done = {} if run is None or not len(run) else {r.pop("key"): r for r in run.frame().to_dict("records")}
     todo = sorted((r for r in plan if r.key not in done), key=lambda r: (length[r.asked], r.asked))
-    for i in tqdm(range(0, len(todo), batch), desc="steering", leave=False, delay=5):
-        part = todo[i:i+batch]
-        for r, out in zip(part, _write(s, part, seed=seed, **how)):
-            done[r.key] = out
-            if run: run.add(r.key, **out)
+    done |= dict(_write_all(s, todo, batch, how, seed, run))
     if run: run.close()
     return pd.DataFrame([done[r.key] for r in plan])
 
@@ -275,6 +278,7 @@ def readback(s: Subject,  # the subject, not steered here
         else: out.append((s.encode(x)[:, r.latent].max()/r.maximum).item())
     return out
 
+# %% ../nbs/21_steering.ipynb #129c7736
 def vitals(s: Subject,  # the subject, not steered here
            df: pd.DataFrame,  # from `steer`
            directions=(),  # those that were pushed

@@ -46,6 +46,13 @@ class Contexts:
     @property
     def n_tokens(self): return int(self.mask.sum())
 
+@patch
+def drop_first(self: Contexts) -> Contexts:
+    "Without the first position, BOS or not, whose residual is of another kind."
+    self.mask[:, 0] = False
+    return self
+
+# %% ../nbs/04_training.ipynb #961a19b7
 def contexts_of(s: Subject, texts,  # strings
                 length: int=128,  # tokens per context, BOS included
                ) -> Contexts:
@@ -57,12 +64,6 @@ def contexts_of(s: Subject, texts,  # strings
         rows += [ids[i:i + n] for i in range(0, len(ids), n)]
     ids = torch.tensor([[*bos, *r, *[pad]*(n - len(r))] for r in rows])
     return Contexts(ids, torch.arange(length)[None] < torch.tensor([[len(bos) + len(r)] for r in rows])).drop_first()
-
-@patch
-def drop_first(self: Contexts) -> Contexts:
-    "Without the first position, BOS or not, whose residual is of another kind."
-    self.mask[:, 0] = False
-    return self
 
 # %% ../nbs/04_training.ipynb #743761d0
 def corpus(s: Subject,  # the LM that reads (and writes)
@@ -152,22 +153,24 @@ class Watch:
         self.gain, self.l0, self.curve = 1., None, []
         sae.training_forward_pass = self
 
-    def __call__(self, step_input):
-        step = step_input
-        step.coefficients = {k: v*self.gain for k, v in step.coefficients.items()}
-        out = self.forward(step)
-        l0 = (out.feature_acts.detach() > 0).sum(-1).float().mean().item()
-        self.l0 = l0 if self.l0 is None else .9*self.l0 + .1*l0
-        if self.target and step.n_training_steps >= self.start:
-            self.gain *= math.exp(self.speed*max(-1, min(1, 2*math.log(max(self.l0, .1)/self.target))))
-        if step.n_training_steps % self.every == 0:
-            x, y = step.sae_in, out.sae_out.detach().float()
-            self.curve.append(dict(step=step.n_training_steps, l0=l0, fvu=((x - y).square().sum()/x.square().sum()).item(),
-                                   penalty=self.gain, idle=step.dead_neuron_mask.float().mean().item()))
-        return out
-
     def state(self): return dict(gain=self.gain, l0=self.l0, curve=self.curve)
     def restore(self, state): self.gain, self.l0, self.curve = state["gain"], state["l0"], state["curve"]
+
+# %% ../nbs/04_training.ipynb #b99a4b8a
+@patch
+def __call__(self: Watch, step_input):
+    step = step_input
+    step.coefficients = {k: v*self.gain for k, v in step.coefficients.items()}
+    out = self.forward(step)
+    l0 = (out.feature_acts.detach() > 0).sum(-1).float().mean().item()
+    self.l0 = l0 if self.l0 is None else .9*self.l0 + .1*l0
+    if self.target and step.n_training_steps >= self.start:
+        self.gain *= math.exp(self.speed*max(-1, min(1, 2*math.log(max(self.l0, .1)/self.target))))
+    if step.n_training_steps % self.every == 0:
+        x, y = step.sae_in, out.sae_out.detach().float()
+        self.curve.append(dict(step=step.n_training_steps, l0=l0, fvu=((x - y).square().sum()/x.square().sum()).item(),
+                               penalty=self.gain, idle=step.dead_neuron_mask.float().mean().item()))
+    return out
 
 # %% ../nbs/04_training.ipynb #407e0f61
 def train(saes: dict,  # name to SAELens training SAE
@@ -194,6 +197,7 @@ def train(saes: dict,  # name to SAELens training SAE
     trainer.fit()
     return watch
 
+# %% ../nbs/04_training.ipynb #8450ff4a
 def _resume(trainer, watch, folder):
     "Load the newest whole checkpoint, if there is one."
     done = sorted((int(p.parent.name), p.parent) for p in Path(folder or "/nonexistent").glob("*/watch.json") if p.parent.name.isdigit())
@@ -279,6 +283,7 @@ class Plan:
     seed: int = 0  # of weights and shuffle
     archs: tuple = ARCHITECTURES
 
+# %% ../nbs/04_training.ipynb #6f7fbb78
 def make_saes(plan: Plan=Plan(), to: str|Path|None=None):
     "Train the shipped SAEs and measure them; resumable. Writes one folder per SAE, `quality.csv` and `curves.csv`."
     torch.set_flush_denormal(True)  # Adam's moments of idle latents shrink to denormal numbers, which halve a CPU's speed
