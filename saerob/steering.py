@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODES', 'FACTORS', 'prompt_ids', 'Direction', 'diffmean', 'Asking', 'Edits', 'row_seed', 'steer', 'one_at_a_time',
-           'surprise', 'distinct', 'readback', 'vitals', 'nudge']
+           'readback', 'vitals', 'nudge']
 
 # %% ../nbs/21_steering.ipynb #5c8cc8b2
 import hashlib, itertools, json
@@ -13,6 +13,7 @@ import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .confidence import PREFIX, directions as decoder_rows, reference
+from .judges import distinct, surprise
 from .records import Run
 from .subject import Subject, SubjectError
 from .training import usual
@@ -241,25 +242,6 @@ def one_at_a_time(s: Subject,  # an LM with an SAE
     try: y = s.model.generate(ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=sorted(s.end_ids()), pad_token_id=pad)
     finally: hook.remove()
     return [s.text(r) for r in y[:, n:]]
-
-# %% ../nbs/21_steering.ipynb #57b4231c
-def surprise(s: Subject,  # the LM, which is not steered here
-             prompt: list,  # token ids
-             texts: list,  # of lists of token ids
-            ) -> list:  # nats per token; NaN for an empty text
-    "Mean negative log-likelihood of texts that follow a prompt."
-    n, pad = max(map(len, texts)), s.tokenizer.eos_token_id or 0
-    rows = torch.tensor([prompt[-1:] + t + [pad]*(n - len(t)) for t in texts], device=s.device)
-    past = s.prefix(torch.tensor([prompt[:-1]], device=s.device), whole=True) if len(prompt) > 1 else None
-    nll = s.nll(rows, past=past) if n else torch.zeros(len(texts), 0)
-    return [r[:len(t)].mean().item() for r, t in zip(nll, texts)]
-
-def distinct(tokens: list,  # token ids
-             n: int=2,  # length of the runs
-            ) -> float:  # in (0, 1]; NaN for a text shorter than a run
-    "Share of runs of n tokens that are different from each other (Li et al. 2016)."
-    runs = list(zip(*(tokens[i:] for i in range(n))))
-    return len(set(runs))/len(runs) if runs else float("nan")
 
 # %% ../nbs/21_steering.ipynb #7c8c6291
 @torch.no_grad()
