@@ -28,15 +28,17 @@ def report_after(s: Subject,  # the subject
         overlaps.append(torch.stack([overlap(z, r) for r in refs], 1)); on.append(z[:, latents] > 0)
     return torch.cat(overlaps), torch.cat(on)
 
-# %% ../nbs/13_resilience.ipynb #457956f2
+# %% ../nbs/13_resilience.ipynb #49838586
 @torch.no_grad()
 def worst_case(s: Subject,  # the subject
                table: Table,  # residuals of one text after every token
                unrelated: torch.Tensor,  # [d_model] residual of an unrelated text at the readout
                n: int=5,  # latents that are to be switched, each way
               ) -> dict:  # unrelated, median, worst, worst_token, towards, on, on_possible, off, off_possible, active
-    "The exact worst one-token suffix of a text for this SAE, from a table. Overlaps and shares in [0, 1]."
+    "The exact worst one-token suffix of a text for this SAE, from a table. Overlaps and shares in [0, 1]; NaN where either text has no report."
     z, zu = s.encode(torch.stack([table.base, unrelated]))
+    if not (z > 0).any() or not (zu > 0).any():
+        return dict.fromkeys(["unrelated", "median", "worst", "worst_token", "towards", "on", "on_possible", "off", "off_possible"], np.nan) | dict(active=int((z > 0).sum()))
     strongest = lambda a, b: (a*(b == 0)).topk(min(n, int(((a > 0) & (b == 0)).sum()))).indices
     off, on = strongest(z, zu), strongest(zu, z)
     o, is_on = report_after(s, table, [z, zu], torch.cat([off, on]))
@@ -45,7 +47,7 @@ def worst_case(s: Subject,  # the subject
     return dict(unrelated=overlap(z[None], zu).item(), median=o[:, 0].median().item(), worst=o[:, 0].min().item(), worst_token=int(table.tokens[o[:, 0].argmin()]),
                 towards=o[:, 1].max().item(), on=share(gained), on_possible=share(gained.any(0)), off=share(left), off_possible=share(left.any(0)), active=int((z > 0).sum()))
 
-# %% ../nbs/13_resilience.ipynb #7cf1b7f9
+# %% ../nbs/13_resilience.ipynb #844f1eea
 def own_texts(s: Subject,  # the subject
               ref: Reference,  # what its latents do on a corpus
               latents,  # indices
@@ -60,7 +62,7 @@ def own_texts(s: Subject,  # the subject
         out += [(int(l), first + ids[r][max(len(first), c - window + 1):c + 1]) for r, c in places]
     return out
 
-# %% ../nbs/13_resilience.ipynb #72e1fc71
+# %% ../nbs/13_resilience.ipynb #3acff79c
 def neighbours(s: Subject,  # the subject
                ids: list,  # of a text, BOS included
                n: int=16,  # edits
@@ -74,7 +76,7 @@ def neighbours(s: Subject,  # the subject
     rows[torch.arange(1, n + 1), torch.as_tensor(at)] = usable[rng.integers(0, len(usable), n)]
     return rows
 
-# %% ../nbs/13_resilience.ipynb #0f7416ac
+# %% ../nbs/13_resilience.ipynb #64493a33
 @torch.no_grad()
 def last_codes(s: Subject,  # the subject
                rows: list,  # of id tensors [n_i, length_i], lengths may differ
@@ -92,7 +94,7 @@ def last_codes(s: Subject,  # the subject
         out[some] = s.encode(h)[torch.arange(len(some)), torch.tensor([whose[j] for j in some])].float().cpu()
     return list(out.split([len(r) for r in rows]))
 
-# %% ../nbs/13_resilience.ipynb #fbe17886
+# %% ../nbs/13_resilience.ipynb #d16774b6
 def retention(s: Subject,  # the subject
               latents,  # indices
               ref: Reference|None=None,  # default: `reference(s)`
