@@ -190,7 +190,7 @@ def vital(s: Subject,  # the LM, which is not steered here
     for i in range(0, len(ids), batch): nats[order[i:i+batch]] = surprise(s, p, [ids[j] for j in order[i:i+batch]])
     return pd.DataFrame(dict(surprise=nats, distinct=[distinct(t) if len(t) > 1 else 1. for t in ids]))
 
-# %% ../nbs/30_judges.ipynb #07bff0df
+# %% ../nbs/30_judges.ipynb #e096bb7c
 @dataclass(frozen=True)
 class Scale:
     "How likely a text reaches 1, and reaches 2, by some numbers about it: a proportional-odds model (McCullagh 1980)."
@@ -202,7 +202,7 @@ class Scale:
 def fit_scale(x: pd.DataFrame,  # numbers about texts
               names,  # columns to use
               level,  # [n] known answers 0, 1, 2
-              ridge: float=.05,  # penalty on standardised weights
+              ridge: float=.01,  # penalty on standardised weights
              ) -> Scale:
     "Fit a scale by penalised likelihood."
     names, y = tuple(names), np.asarray(level)
@@ -301,7 +301,7 @@ def rate(self: OfflineJudge,
     r["note"] = np.where(empty, EMPTY, np.where(r.concept.isna(), unknown, ""))
     return r.join(x)
 
-# %% ../nbs/30_judges.ipynb #cb4bf3a3
+# %% ../nbs/30_judges.ipynb #6d600f52
 _END = "\n\nSay in one short sentence why. Then end with a line of this form, where N is 0, 1 or 2:\nRating: N"
 _TEXT = "\n\nThe text stands between the lines of dashes.\n-----\n{text}\n-----\n\n"
 QUESTIONS = dict(
@@ -313,7 +313,7 @@ QUESTIONS = dict(
     "0: it cannot be read as language: jumbled, stuck in repetition, or nonsense.\n1: it can be read, but with clear faults: repeats itself, breaks off into other things, wrong words.\n"
     "2: it reads like normal writing; that it may stop in mid-sentence does not count." + _END)
 
-# %% ../nbs/30_judges.ipynb #24691c43
+# %% ../nbs/30_judges.ipynb #0228360e
 def described(c: Concept,  # a concept
              ) -> str:  # "" where there is nothing to say
     "What an LM is told about a concept: its description; without one, its tokens and three of its examples."
@@ -322,7 +322,7 @@ def described(c: Concept,  # a concept
     examples = "what these texts have in common: " + " / ".join(c.examples[:3]) if c.examples else ""
     return "; ".join(t for t in (tokens, examples) if t)
 
-# %% ../nbs/30_judges.ipynb #6a40f096
+# %% ../nbs/30_judges.ipynb #fec67e07
 _RATING = re.compile(r"""^[\s*_#>"'`]*rating[\s*_"'`]*:[\s*_\["'`]*(-?\d+(?:[.,]\d+)?)[\s*_\]"'`.]*(?:/\s*2|out of 2)?[\s*_.]*$""", re.I | re.M)
 
 def parsed(answer: str,  # what the judge wrote
@@ -336,7 +336,7 @@ def parsed(answer: str,  # what the judge wrote
     r = float(found.pop())
     return (r, "") if r in (0, 1, 2) else (np.nan, f"the rating {r:g} is none of 0, 1, 2")
 
-# %% ../nbs/30_judges.ipynb #6c78ac67
+# %% ../nbs/30_judges.ipynb #f0523909
 class LLMJudge:
     "Rates texts by asking an LM behind an OpenAI-compatible server, one question per aspect."
     def __init__(self, model: str,  # its name at the server
@@ -363,7 +363,7 @@ class LLMJudge:
         said = hashlib.sha256(json.dumps(QUESTIONS).encode()).hexdigest()[:16]
         return dict(judge=self.name, sampling=self.sampling, questions=said)
 
-# %% ../nbs/30_judges.ipynb #9d6e10e7
+# %% ../nbs/30_judges.ipynb #c6f408ad
 @contextmanager
 def _alone(path):
     "A file opened for appending, locked, without its torn last line."
@@ -392,7 +392,7 @@ def _keep(self: LLMJudge, key, messages, got):
         self._kept[key] = row
         self.count.update(answered=1, tokens_read=got["read"], tokens_written=got["written"])
 
-# %% ../nbs/30_judges.ipynb #c89d0c49
+# %% ../nbs/30_judges.ipynb #77cda4fc
 def _trouble(self, e, n):
     "What an exception means: one sentence; whether to try again; whether there is any use in asking for anything else."
     import openai
@@ -416,7 +416,7 @@ def _request(self: LLMJudge, messages):
     c, u = r.choices[0], r.usage
     return dict(text=c.message.content or "", finish=c.finish_reason or "", read=u.prompt_tokens if u else 0, written=u.completion_tokens if u else 0)
 
-# %% ../nbs/30_judges.ipynb #166629f3
+# %% ../nbs/30_judges.ipynb #53677504
 def _pause(self, e, n):
     "Seconds until the next try: what the server asks for, or twice as long as before."
     asked = getattr(getattr(e, "response", None), "headers", {}).get("retry-after", "")
@@ -438,7 +438,7 @@ def _one(self: LLMJudge, key, messages):
             if not again or n == self.tries: return note
             time.sleep(_pause(self, e, n))
 
-# %% ../nbs/30_judges.ipynb #9f8a2b41
+# %% ../nbs/30_judges.ipynb #eb13c21a
 @patch
 def ask(self: LLMJudge,
         prompts,  # texts, or lists of messages
@@ -456,7 +456,7 @@ def ask(self: LLMJudge,
     got = [self._kept.get(k, dict(text="", finish="")) | dict(note=notes.get(k, "")) for k in keys]
     return pd.DataFrame(got, columns=["text", "finish", "note"])
 
-# %% ../nbs/30_judges.ipynb #690eb4c8
+# %% ../nbs/30_judges.ipynb #73cea251
 @patch
 def usage(self: LLMJudge) -> pd.Series:  # requests, answered, reused, failed, missing (ratings), tokens_read, tokens_written, cost (NaN without a price)
     "What has been asked through this object, and what it cost."
@@ -464,7 +464,7 @@ def usage(self: LLMJudge) -> pd.Series:  # requests, answered, reused, failed, m
     cost = np.nan if self.price is None else (self.count["tokens_read"]*self.price[0] + self.count["tokens_written"]*self.price[1])/1e6
     return pd.Series({n: self.count[n] for n in names} | dict(cost=cost), name=self.name, dtype=object)
 
-# %% ../nbs/30_judges.ipynb #e024b023
+# %% ../nbs/30_judges.ipynb #4836c5bc
 @patch
 def rate(self: LLMJudge,
          texts,  # what was written
@@ -487,7 +487,7 @@ def rate(self: LLMJudge,
             self.count["missing"] += not r.note
     return out
 
-# %% ../nbs/30_judges.ipynb #3d7896d6
+# %% ../nbs/30_judges.ipynb #0e1c8bfd
 class LocalServer:
     "`transformers serve` on this machine, as a context manager: an OpenAI-compatible server for any LM that transformers can load."
     def __init__(self, model=None,  # folder or Hugging Face id; default: the default LM
