@@ -287,6 +287,7 @@ def affine(self: Subject):  # (A [d_model, d_sae], b [d_sae], A Aᵀ), or None
         self._affine = (A, b, A @ A.T) if ok else None
     return self._affine
 
+# %% ../nbs/07_searches.ipynb #ba029dbb
 @patch
 def guess(self: Population, h, A, b, G):
     "The smooth loss at residuals [V, d_model], without computing their pre-activations."
@@ -323,6 +324,22 @@ class _Correction:
         rows, err = torch.cat(self.rows), torch.cat(self.err)
         return _ridge(self.X[rows], err, self.penalty)(self.X)
 
+class _Known:
+    "What is known of the tokens a problem allows: their effects elsewhere, and per position the errors made here."
+    def __init__(self, problem, start, effects, penalty):
+        T, dev = effects or load_effects(problem.edit.s, problem.edit.readout), problem.edit.s.device
+        rows = T.row(problem.allowed)
+        self.tokens, rows = problem.allowed[rows >= 0], rows[rows >= 0]
+        self.shift, self.mean, X = T.shift(rows).to(dev), T.mean.float().to(dev), T.left[rows, :64].float().to(dev)
+        self.index = torch.full((int(problem.allowed.max()) + 1,), -1); self.index[self.tokens] = torch.arange(len(self.tokens))
+        self.fix = [_Correction(X/X.std(0).mean(), penalty) for _ in start]
+    def without(self, h, token):  # the residual [d_model] less the effect of a token that is there
+        i = self.index[token] if token < len(self.index) else -1
+        return h - (self.shift[i] if i >= 0 else self.mean)
+    def predict(self, base): return [h + self.shift + c() for h, c in zip(base, self.fix)]
+    def learn(self, k, tokens, h, base):  # what tokens [b] at position k have given [b, d_model]
+        if len(rows := self.index[tokens].to(h.device)): self.fix[k].add(rows, h - base - self.shift[rows])
+
 # %% ../nbs/07_searches.ipynb #35a74c12
 def from_effects(problem: Problem,  # what to solve; the result is in its books
                  start: torch.LongTensor,  # [n] first edit
@@ -335,27 +352,17 @@ def from_effects(problem: Problem,  # what to solve; the result is in its books
                  penalty: float=30.,  # of the ridge regression
                 ) -> None:
     "Evaluate what other texts' token effects, corrected by this run's errors, predict to be best. Raises `SubjectError` where there are none."
-    T, dev = effects or load_effects(problem.edit.s, problem.edit.readout), problem.edit.s.device
-    row = T.row(torch.cat([problem.allowed, start]))
-    usable = row[:-len(start)] >= 0
-    tokens, shift, X = problem.allowed[usable], T.shift(row[:-len(start)][usable]).to(dev), T.left[row[:-len(start)][usable], :64].float().to(dev)
-    index = torch.full((int(problem.allowed.max()) + 1,), -1); index[tokens] = torch.arange(len(tokens))
-    fix = [_Correction(X/X.std(0).mean(), penalty) for _ in start]
+    known = _Known(problem, start, effects, penalty)
     problem.evaluate(problem.fresh(start[None]))
     here, idle = start if problem.best is None else problem.best, 0
     h = problem.resids[0, -1].float() if problem.best is not None else problem.edit.s.resid(problem.edit.whole(start[None]))[0].float()
-    for _ in range(steps):
-        if problem.left <= 0 or idle >= patience: break
-        base = [h - (shift[index[u]] if u < len(index) and index[u] >= 0 else T.mean.float().to(dev)) for u in here]
-        new, j = _ranked(problem, here, tokens, [b + shift + c() for b, c in zip(base, fix)], batch)
+    while steps > 0 and problem.left > 0 and idle < patience:
+        base = [known.without(h, u) for u in here]
+        new, j = _ranked(problem, here, known.tokens, known.predict(base), batch)
         if not len(new): break
-        old = problem.best_score
-        score = problem.evaluate(new)
-        got = problem.resids[:, -1].float()
-        for k in range(len(here)):
-            rows = index[new[j == k, k]].to(dev)
-            if len(rows): fix[k].add(rows, got[(j == k).to(dev)] - base[k] - shift[rows])
-        idle = 0 if problem.best_score < old else idle + 1
+        old, score, steps = problem.best_score, problem.evaluate(new), steps - 1
+        got, idle = problem.resids[:, -1].float(), 0 if problem.best_score < old else idle + 1
+        for k in range(len(here)): known.learn(k, new[j == k, k], got[(j == k).to(got.device)], base[k])
         if problem.best_score < old: here, h = problem.best, got[score.argmin()]
 
 # %% ../nbs/07_searches.ipynb #b0b4f913
