@@ -239,14 +239,14 @@ def windows(subjects: dict,  # name to `Subject`; all on the same LM and layer
     "Windows for several SAEs from one pass of the LM."
     return {a: windows_of(f, protocol) for a, f in firings(subjects, latents, ctx).items()}
 
-# %% ../nbs/31_interpretability.ipynb #fad6c7ed
+# %% ../nbs/31_interpretability.ipynb #cd854da8
 @patch
 def pieces(self: Windows, s: Subject,  # for its tokenizer
-           row,  # of `table`
+           place: int,  # of its centre
           ) -> tuple:  # text before the centre token, the token, text after it
     "A window as text, in three pieces."
     flat, h = self.ctx.ids.flatten(), self.protocol.half
-    return tuple(s.text(flat[row.place+a:row.place+b]) for a, b in ((-h, 0), (0, 1), (1, h + 1)))
+    return tuple(s.text(flat[place+a:place+b]) for a, b in ((-h, 0), (0, 1), (1, h + 1)))
 
 @patch
 def marked(self: Windows, s: Subject,  # for its tokenizer
@@ -260,7 +260,7 @@ def marked(self: Windows, s: Subject,  # for its tokenizer
     text = "".join(mark(w) if z > limit else w for w, z in zip(words, row.codes))
     return re.sub(r"\s+", " ", text.replace(right + left, "")).strip()
 
-# %% ../nbs/31_interpretability.ipynb #09edcbe2
+# %% ../nbs/31_interpretability.ipynb #07e649fc
 @dataclass
 class Read:
     "What the encoder sees in n windows."
@@ -269,6 +269,9 @@ class Read:
     peak: np.ndarray  # [n, d] mean state of the centre word's pieces
     whole: np.ndarray  # [n, d] sentence vectors
     def __len__(self): return len(self.start)
+    def __add__(self, more):
+        return Read(np.concatenate([self.words, more.words]), np.concatenate([self.start, more.start + len(self.words)]),
+                    np.concatenate([self.peak, more.peak]), np.concatenate([self.whole, more.whole]))
 
 def _unit(x): return x/np.linalg.norm(x, axis=-1, keepdims=True).clip(1e-9)
 
@@ -278,15 +281,17 @@ def _centre_pieces(offsets, before, peak):
     hit = (offsets[:, 0] < len(before) + len(peak)) & (offsets[:, 1] > a)
     return hit if hit.any() else np.abs(offsets[:, 0] - a) == np.abs(offsets[:, 0] - a).min()
 
-# %% ../nbs/31_interpretability.ipynb #a200fd57
+# %% ../nbs/31_interpretability.ipynb #d77db916
 class Encoder:
     "MiniLM, read half way up for words and at the top for whole windows."
     def __init__(self, path=None,  # folder of a BERT-like sentence encoder; default: `minilm()`
                  layer: int|None=None,  # whose states stand for words; default: the middle one
                  device: str="cpu",  # torch device
+                 dtype: str="float32",  # of its weights; "bfloat16" is faster where the processor has it
                 ):
         from transformers import AutoModel, AutoTokenizer
-        self.tok, self.model = AutoTokenizer.from_pretrained(path or minilm()), AutoModel.from_pretrained(path or minilm()).eval().to(device)
+        self.tok = AutoTokenizer.from_pretrained(path or minilm())
+        self.model = AutoModel.from_pretrained(path or minilm(), dtype=getattr(torch, dtype)).eval().to(device)
         self.layer, self.pools = self.model.config.num_hidden_layers//2 if layer is None else layer, {}
 
     @torch.no_grad()
@@ -295,8 +300,9 @@ class Encoder:
                      return_special_tokens_mask=True, return_tensors="pt")
         offsets, special, mask = x.pop("offset_mapping").numpy(), x.pop("special_tokens_mask").bool(), x.attention_mask.bool()
         hs = self.model(**x.to(self.model.device), output_hidden_states=True).hidden_states
-        mid, m = hs[self.layer].float().cpu().numpy(), mask[..., None].to(hs[-1])
-        v, real = ((hs[-1]*m).sum(1)/m.sum(1)).float().cpu().numpy(), (mask & ~special).numpy()
+        mid, m = hs[self.layer].float().cpu().numpy(), mask[..., None].float().to(hs[-1].device)
+        v, real = ((hs[-1].float()*m).sum(1)/m.sum(1)).cpu().numpy(), (mask & ~special).numpy()
+        real[~real.any(1), 0] = True
         peaks = [h[r][_centre_pieces(o[r], *p[:2])].mean(0) for h, r, o, p in zip(mid, real, offsets, pieces)]
         return [h[r] for h, r in zip(mid, real)], peaks, v
 
@@ -357,14 +363,13 @@ def balanced_accuracy(active, said,  # [n] bool each
     y, x = np.asarray(active, bool), np.asarray(said, bool)
     return float((x[y].mean() + (~x[~y]).mean())/2) if 0 < y.sum() < len(y) else np.nan
 
-# %% ../nbs/31_interpretability.ipynb #05349e2f
+# %% ../nbs/31_interpretability.ipynb #6e82ad97
 def _pool_read(w, s, enc):
     "The encoder's reading of a pool, kept for the next SAE that shares it."
     flat = w.ctx.ids.flatten()
     near = torch.as_tensor(w.pool)[:, None] + torch.arange(-w.protocol.half, w.protocol.half + 1)
     key = hash(flat[near].numpy().tobytes())
-    if key not in enc.pools:
-        enc.pools[key] = enc([w.pieces(s, p) for p in pd.DataFrame(dict(place=w.pool)).itertuples()])
+    if key not in enc.pools: enc.pools[key] = enc([w.pieces(s, p) for p in w.pool])
     return enc.pools[key]
 
 def _slices(read, reader, at):
@@ -378,7 +383,7 @@ def _free(w, latent):
     t = w.of(latent)
     return _apart(w.pool, t[t.shown].place.values, w.protocol.half)
 
-# %% ../nbs/31_interpretability.ipynb #f04e7df3
+# %% ../nbs/31_interpretability.ipynb #06459cca
 def read_offline(s: Subject,  # for its tokenizer
                  w: Windows,  # of one SAE
                  enc: Encoder|None=None,  # default: MiniLM
@@ -386,17 +391,18 @@ def read_offline(s: Subject,  # for its tokenizer
                  cut: float=.8,  # share of the pool below the threshold
                 ) -> tuple:  # windows held out, with columns grade, said, grade_other; per latent auroc_corpus, auroc_other, auroc_alike
     "Grade unseen windows without a judge."
-    enc, ls, t = enc or encoder(), w.scored, w.table.reset_index(drop=True)
+    enc, ls, t = enc or encoder(), w.scored, w.table
     if not ls: return t.assign(grade=[], said=[], grade_other=[]), pd.DataFrame(columns=["auroc_corpus", "auroc_other", "auroc_alike"])
     pool = _pool_read(w, s, enc)
-    reader, seen = Reader(pool, weight), enc([w.pieces(s, r) for r in t.itertuples()])
+    new = np.setdiff1d(t.place, w.pool)
+    reader, seen, at = Reader(pool, weight), pool + enc([w.pieces(s, p) for p in new]), pd.Series(range(len(pool) + len(new)), [*w.pool, *new])
     there, rows, about = (*reader.units(pool), pool.start), [], {}
-    shown = {l: np.flatnonzero((t.latent == l) & t.shown) for l in ls}
+    shown = {l: at[t.place[(t.latent == l) & t.shown]].values for l in ls}
     for l, other in zip(ls, ls[1:] + ls[:1]):
-        h = np.flatnonzero((t.latent == l) & ~t.shown)
-        mine = _slices(seen, reader, h)
+        h = t[(t.latent == l) & ~t.shown]
+        mine = _slices(seen, reader, at[h.place].values)
         (bg, g), (bg2, g2) = (reader.grades((seen.peak[shown[k]], seen.whole[shown[k]]), there, mine) for k in (l, other))
-        rows.append(t.loc[h].assign(grade=g, said=g > np.quantile(bg, cut), grade_other=g2))
+        rows.append(h.assign(grade=g, said=g > np.quantile(bg, cut), grade_other=g2))
         about[l] = _beyond(w, l, rows[-1], bg, bg2)
     return pd.concat(rows), pd.DataFrame(about).T
 
@@ -432,7 +438,7 @@ none."""
 GRADE = """How sure are you of each excerpt? Answer with {n} lines, one for each: its number, a colon, and a grade from 0 (it surely does
 not fire) to 10 (it surely does)."""
 
-# %% ../nbs/31_interpretability.ipynb #2feabfe3
+# %% ../nbs/31_interpretability.ipynb #58264d90
 def _numbered(lines): return "\n".join(f"{i}. {l}" for i, l in enumerate(lines, 1))
 
 def describe_prompt(s: Subject, w: Windows,  # the subject and its windows
@@ -456,7 +462,7 @@ def detect_prompt(s: Subject, w: Windows, latent: int,  # as above
                   graded: bool=False,  # ask for grades
                  ) -> str:
     "What a judge is asked, to tell where a latent is active."
-    lines = [re.sub(r"\s+", " ", "".join(w.pieces(s, r))).strip() for r in unseen(w, latent).itertuples()]
+    lines = [re.sub(r"\s+", " ", "".join(w.pieces(s, r.place))).strip() for r in unseen(w, latent).itertuples()]
     return DETECT.format(description=description, n=len(lines), excerpts=_numbered(lines)) + (GRADE.format(n=len(lines)) if graded else NAME)
 
 # %% ../nbs/31_interpretability.ipynb #438ecc93
@@ -490,7 +496,7 @@ def parse_grades(text: str,  # an answer
     got = {int(m[1]): float(m[2]) for m in found}
     return [got[i] for i in range(1, n + 1)] if len(found) == n and set(got) == set(range(1, n + 1)) and max(got.values()) <= 10 else None
 
-# %% ../nbs/31_interpretability.ipynb #deb26735
+# %% ../nbs/31_interpretability.ipynb #89531fd9
 def read_asked(s: Subject, w: Windows,  # the subject and its windows
                judge,  # anything with `ask(prompts)`, such as `LLMJudge`
                graded: bool=False,  # ask for grades
@@ -511,16 +517,18 @@ def _answers(judge, table, prompts, parse, column):
     "Ask all prompts at once; put what can be read in a column, and why not in `note`."
     if not len(table): return
     answers = judge.ask(prompts)
-    parse = parse if isinstance(parse, list) else [parse]*len(table)
-    read = [None if note else p(text) for text, note, p in zip(answers.text, answers.note.fillna(""), parse)]
+    parse, note = parse if isinstance(parse, list) else [parse]*len(table), answers.note.fillna("").tolist()
+    whole = answers.finish != "length" if "finish" in answers else [True]*len(answers)
+    read = [p(text) if w and not n else None for text, n, w, p in zip(answers.text, note, whole, parse)]
     table[column] = pd.Series(read, index=table.index, dtype=object)
-    table["note"] = ["" if r is not None else f"no {column}: {n}" if n else f"unreadable {column}" for r, n in zip(read, answers.note.fillna(""))]
+    why = [f"no {column}: {n}" if n else f"unreadable {column}" if w else f"half an answer, no {column}" for n, w in zip(note, whole)]
+    table["note"] = ["" if r is not None else y for r, y in zip(read, why)]
 
-# %% ../nbs/31_interpretability.ipynb #27fc5887
+# %% ../nbs/31_interpretability.ipynb #310ef200
 def _words(s, w, latent, n=4):
     "The commonest centre words of a latent's shown windows, as a description."
     t = w.of(latent)
-    seen = pd.Series([p.strip() for r in t[t.shown].itertuples() if (p := w.pieces(s, r)[1]).strip()], dtype=object).value_counts(sort=False)
+    seen = pd.Series([p.strip() for r in t[t.shown].itertuples() if (p := w.pieces(s, r.place)[1]).strip()], dtype=object).value_counts(sort=False)
     return "words such as " + ", ".join(map(repr, seen.sort_values(ascending=False, kind="stable").index[:n]))
 
 def _score(held):
@@ -543,7 +551,7 @@ def _table(w, scores, more):
     df[numbers + ["n_windows", "n_active"]] = df[numbers + ["n_windows", "n_active"]].astype(float)
     return df[numbers + ["description", "n_windows", "n_active", "n_on", "frequency", "maximum", "note", "truth", "said", "grades"]]
 
-# %% ../nbs/31_interpretability.ipynb #ab74fb59
+# %% ../nbs/31_interpretability.ipynb #a7833e50
 def interpretability(s: Subject,  # an LM with an SAE
                      latents=None,  # indices; None: all that have windows
                      judge=None,  # None: without a judge; else anything with `ask(prompts)`, such as `LLMJudge`
@@ -555,7 +563,7 @@ def interpretability(s: Subject,  # an LM with an SAE
                     ) -> pd.DataFrame:  # index latent; accuracy, balanced_accuracy, auroc, …, description, n_…, note (why there is no score)
     "How well unseen windows can be told from what is known of a latent (SAEBench's automated interpretability)."
     if w is None: w = windows({"": s}, latents, ctx, protocol)[""]
-    elif latents is not None: w = w.only(_latents(s, latents).tolist())
+    elif latents is not None: w = w.only([int(l) for l in latents])
     held, more = read_offline(s, w, enc) if judge is None else read_asked(s, w, judge, graded)
     if judge is None: more = more.assign(description=[_words(s, w, l) for l in more.index])
     df = _table(w, {l: _score(h) for l, h in held.groupby("latent")}, more)
@@ -597,7 +605,7 @@ def made_up(s: Subject,  # for its tokenizer
         on[i] = at, rng.uniform(.5, 1.5, len(at)).astype(np.float32)
     return Firings(ctx, on)
 
-# %% ../nbs/31_interpretability.ipynb #0923bf7b
+# %% ../nbs/31_interpretability.ipynb #fc211679
 class RandomLatents:
     "Directions drawn at random, each firing on a given share of tokens; can stand in a `Subject` where an SAE does."
     def __init__(self, s: Subject,  # the LM and the layer
@@ -611,11 +619,12 @@ class RandomLatents:
         self.W_dec = torch.nn.functional.normalize(torch.randn(len(frequency), s.d_model, generator=rng), dim=-1).to(s.device)
         self.mean = h.mean(0)
         y = ((h - self.mean) @ self.W_dec.T).sort(0).values
-        self.level = y.gather(0, ((1 - torch.as_tensor(np.asarray(frequency), dtype=torch.float32))*(len(y) - 1)).long()[None].to(s.device))[0]
+        rank = (1 - torch.tensor(list(map(float, frequency))))*(len(y) - 1)
+        self.level = y.gather(0, rank.long()[None].to(s.device))[0]
     def encode(self, h): return ((h - self.mean) @ self.W_dec.T - self.level).clamp(min=0)
     def decode(self, z): return z @ self.W_dec + self.mean
 
-# %% ../nbs/31_interpretability.ipynb #88bbedc6
+# %% ../nbs/31_interpretability.ipynb #afab4aa9
 def _metrics(df):
     "SAEBench's two numbers, and ours with their intervals."
     o, d = overall(df), counts(df)
@@ -631,7 +640,8 @@ def result_record(s: Subject,  # the subject
                  ) -> dict:  # plain JSON
     "A result in SAEBench's shape."
     who = judge.identity() if hasattr(judge, "identity") else dict(judge="offline" if judge is None else type(judge).__name__)
-    m = manifest(dict(eval="autointerp", protocol=asdict(w.protocol), judge=who, latents=list(df.index)), w.protocol.seed, s.identity())
+    m = manifest(dict(eval="autointerp", protocol=asdict(w.protocol), judge=who, latents=list(df.index),
+                      prompts=None if judge is None else [DESCRIBE, DETECT, NAME, GRADE]), w.protocol.seed, s.identity())
     cfg, about = getattr(s.sae, "cfg", None), {k: m[k] for k in ("versions", "fingerprints", "seed", "created")}
     keep = [c for c in df if c not in ("truth", "said", "grades", "description")]
     details = [{"latent": l, **{k: v for k, v in r.items() if not pd.isna(v)}} for l, r in df[keep].iterrows()]
@@ -640,7 +650,7 @@ def result_record(s: Subject,  # the subject
                       sae_bench_commit_hash=None, sae_lens_id=sae_id, sae_lens_release_id=release, sae_lens_version=m["versions"]["sae-lens"],
                       sae_cfg_dict=cfg.to_dict() if hasattr(cfg, "to_dict") else {}, saerob=about))
 
-# %% ../nbs/31_interpretability.ipynb #0bf6ac16
+# %% ../nbs/31_interpretability.ipynb #8b458fa3
 def _said(s, df, w):
     "Per latent: description, shown windows, unseen windows with label and answer."
     out = {}
@@ -661,7 +671,7 @@ def save_record(record: dict,  # from `result_record`
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path
 
-# %% ../nbs/31_interpretability.ipynb #aaa853e9
+# %% ../nbs/31_interpretability.ipynb #f8c0560a
 def neuronpedia(s: Subject,  # an LM with an SAE
                 latent: int,  # index
                ) -> str|None:  # None where the SAE has no id there
@@ -678,7 +688,7 @@ def _lit(words, codes, top):
         out.append(t if z <= .01*top else f'<span class="on{" best" if i == best else ""}" title="{z:.1f}" style="{look}">{t}</span>')
     return "".join(out)
 
-# %% ../nbs/31_interpretability.ipynb #2f387f2b
+# %% ../nbs/31_interpretability.ipynb #5c985bdd
 @torch.no_grad()
 def strongest_texts(s: Subject,  # an LM with an SAE
                     latents,  # indices
@@ -698,7 +708,7 @@ def strongest_texts(s: Subject,  # an LM with an SAE
             out[l].append((s.tokenizer.batch_decode(ids[r, a:b, None]), codes[a:b]))
     return out
 
-# %% ../nbs/31_interpretability.ipynb #d6235e98
+# %% ../nbs/31_interpretability.ipynb #45d8222a
 STYLE = """<style>.latent{font:15px/1.55 Georgia,'Times New Roman',serif;color:#1a1a1a;background:#fff;border:1px solid #d8d8d8;
 border-radius:10px;padding:18px 22px;margin:0 0 18px;max-width:860px}
 .latent .top{display:flex;justify-content:space-between;align-items:baseline;gap:16px} .latent .top b{font-size:20px}
@@ -719,7 +729,7 @@ def _facts(r):
              ("accuracy", "accuracy", "{:.0%}", "over the unseen windows"))
     return "".join(f'<span title="{a}">{n} <b>{f.format(r[k])}</b></span>' for n, k, f, a in shown if k in r and pd.notna(r[k]))
 
-# %% ../nbs/31_interpretability.ipynb #afe27ee1
+# %% ../nbs/31_interpretability.ipynb #4f94e53a
 def cards(s: Subject,  # an LM with an SAE
           latents,  # indices
           ref: Reference|None=None,  # default: `reference(s)`
@@ -741,7 +751,7 @@ def _card(s, latent, r, texts, words):
     lines = "".join(f"<p>… {_lit(*t, r.m_f)} …</p>" for t in texts) or "<p><i>never on in the reference corpus</i></p>"
     return CARD.format(title=f"latent {latent}", link=link, description=html.escape(r.description), facts=_facts(r), texts=lines, spells=chips)
 
-# %% ../nbs/31_interpretability.ipynb #343c8d4b
+# %% ../nbs/31_interpretability.ipynb #1a9d73d7
 def save_cards(path,  # of the HTML file
                body: str,  # from `cards`
                title: str="Latents",  # of the page
