@@ -126,7 +126,7 @@ def counted(found,  # from `pattern`
     "How often each thing is there."
     return np.bincount([m.lastindex - 1 for m in found.finditer(text.casefold())], minlength=found.groups)
 
-# %% ../nbs/30_judges.ipynb #28412d81
+# %% ../nbs/30_judges.ipynb #2981fb45
 class Mentions:
     "How much more often a text mentions a concept's tokens than other texts do, as Poisson evidence in nats."
     def __init__(self, tokens,  # words, pieces of words, numbers, marks
@@ -141,7 +141,7 @@ class Mentions:
         self.weights, self.cost = np.log(self.there/self.usual), (self.there - self.usual).sum()
     def evidence(self, text):
         if not self.found: return 0.
-        return float(np.clip(counted(self.found, text) @ self.weights - len(text.split())*self.cost, -6, 10))
+        return float(np.clip(counted(self.found, text) @ self.weights - len(text.split())*self.cost, -3, 10))
 
 # %% ../nbs/30_judges.ipynb #d4a8011c
 def _aims(instructions):
@@ -301,7 +301,7 @@ def rate(self: OfflineJudge,
     r["note"] = np.where(empty, EMPTY, np.where(r.concept.isna(), unknown, ""))
     return r.join(x)
 
-# %% ../nbs/30_judges.ipynb #6d600f52
+# %% ../nbs/30_judges.ipynb #506994c7
 _END = "\n\nSay in one short sentence why. Then end with a line of this form, where N is 0, 1 or 2:\nRating: N"
 _TEXT = "\n\nThe text stands between the lines of dashes.\n-----\n{text}\n-----\n\n"
 QUESTIONS = dict(
@@ -313,7 +313,7 @@ QUESTIONS = dict(
     "0: it cannot be read as language: jumbled, stuck in repetition, or nonsense.\n1: it can be read, but with clear faults: repeats itself, breaks off into other things, wrong words.\n"
     "2: it reads like normal writing; that it may stop in mid-sentence does not count." + _END)
 
-# %% ../nbs/30_judges.ipynb #0228360e
+# %% ../nbs/30_judges.ipynb #fa855b19
 def described(c: Concept,  # a concept
              ) -> str:  # "" where there is nothing to say
     "What an LM is told about a concept: its description; without one, its tokens and three of its examples."
@@ -322,7 +322,7 @@ def described(c: Concept,  # a concept
     examples = "what these texts have in common: " + " / ".join(c.examples[:3]) if c.examples else ""
     return "; ".join(t for t in (tokens, examples) if t)
 
-# %% ../nbs/30_judges.ipynb #fec67e07
+# %% ../nbs/30_judges.ipynb #e123b6ae
 _RATING = re.compile(r"""^[\s*_#>"'`]*rating[\s*_"'`]*:[\s*_\["'`]*(-?\d+(?:[.,]\d+)?)[\s*_\]"'`.]*(?:/\s*2|out of 2)?[\s*_.]*$""", re.I | re.M)
 
 def parsed(answer: str,  # what the judge wrote
@@ -336,7 +336,7 @@ def parsed(answer: str,  # what the judge wrote
     r = float(found.pop())
     return (r, "") if r in (0, 1, 2) else (np.nan, f"the rating {r:g} is none of 0, 1, 2")
 
-# %% ../nbs/30_judges.ipynb #f0523909
+# %% ../nbs/30_judges.ipynb #c703467c
 class LLMJudge:
     "Rates texts by asking an LM behind an OpenAI-compatible server, one question per aspect."
     def __init__(self, model: str,  # its name at the server
@@ -363,7 +363,7 @@ class LLMJudge:
         said = hashlib.sha256(json.dumps(QUESTIONS).encode()).hexdigest()[:16]
         return dict(judge=self.name, sampling=self.sampling, questions=said)
 
-# %% ../nbs/30_judges.ipynb #c6f408ad
+# %% ../nbs/30_judges.ipynb #5ce8eaf4
 @contextmanager
 def _alone(path):
     "A file opened for appending, locked, without its torn last line."
@@ -392,7 +392,7 @@ def _keep(self: LLMJudge, key, messages, got):
         self._kept[key] = row
         self.count.update(answered=1, tokens_read=got["read"], tokens_written=got["written"])
 
-# %% ../nbs/30_judges.ipynb #77cda4fc
+# %% ../nbs/30_judges.ipynb #44e20c40
 def _trouble(self, e, n):
     "What an exception means: one sentence; whether to try again; whether there is any use in asking for anything else."
     import openai
@@ -416,7 +416,7 @@ def _request(self: LLMJudge, messages):
     c, u = r.choices[0], r.usage
     return dict(text=c.message.content or "", finish=c.finish_reason or "", read=u.prompt_tokens if u else 0, written=u.completion_tokens if u else 0)
 
-# %% ../nbs/30_judges.ipynb #53677504
+# %% ../nbs/30_judges.ipynb #468a4ef3
 def _pause(self, e, n):
     "Seconds until the next try: what the server asks for, or twice as long as before."
     asked = getattr(getattr(e, "response", None), "headers", {}).get("retry-after", "")
@@ -438,7 +438,7 @@ def _one(self: LLMJudge, key, messages):
             if not again or n == self.tries: return note
             time.sleep(_pause(self, e, n))
 
-# %% ../nbs/30_judges.ipynb #eb13c21a
+# %% ../nbs/30_judges.ipynb #8aae8255
 @patch
 def ask(self: LLMJudge,
         prompts,  # texts, or lists of messages
@@ -456,7 +456,7 @@ def ask(self: LLMJudge,
     got = [self._kept.get(k, dict(text="", finish="")) | dict(note=notes.get(k, "")) for k in keys]
     return pd.DataFrame(got, columns=["text", "finish", "note"])
 
-# %% ../nbs/30_judges.ipynb #73cea251
+# %% ../nbs/30_judges.ipynb #e4813adc
 @patch
 def usage(self: LLMJudge) -> pd.Series:  # requests, answered, reused, failed, missing (ratings), tokens_read, tokens_written, cost (NaN without a price)
     "What has been asked through this object, and what it cost."
@@ -464,7 +464,7 @@ def usage(self: LLMJudge) -> pd.Series:  # requests, answered, reused, failed, m
     cost = np.nan if self.price is None else (self.count["tokens_read"]*self.price[0] + self.count["tokens_written"]*self.price[1])/1e6
     return pd.Series({n: self.count[n] for n in names} | dict(cost=cost), name=self.name, dtype=object)
 
-# %% ../nbs/30_judges.ipynb #4836c5bc
+# %% ../nbs/30_judges.ipynb #335a4c6a
 @patch
 def rate(self: LLMJudge,
          texts,  # what was written
@@ -487,7 +487,7 @@ def rate(self: LLMJudge,
             self.count["missing"] += not r.note
     return out
 
-# %% ../nbs/30_judges.ipynb #0e1c8bfd
+# %% ../nbs/30_judges.ipynb #ec07111f
 class LocalServer:
     "`transformers serve` on this machine, as a context manager: an OpenAI-compatible server for any LM that transformers can load."
     def __init__(self, model=None,  # folder or Hugging Face id; default: the default LM
