@@ -605,7 +605,7 @@ def made_up(s: Subject,  # for its tokenizer
         on[i] = at, rng.uniform(.5, 1.5, len(at)).astype(np.float32)
     return Firings(ctx, on)
 
-# %% ../nbs/31_interpretability.ipynb #fc211679
+# %% ../nbs/31_interpretability.ipynb #27e38017
 class RandomLatents:
     "Directions drawn at random, each firing on a given share of tokens; can stand in a `Subject` where an SAE does."
     def __init__(self, s: Subject,  # the LM and the layer
@@ -624,7 +624,7 @@ class RandomLatents:
     def encode(self, h): return ((h - self.mean) @ self.W_dec.T - self.level).clamp(min=0)
     def decode(self, z): return z @ self.W_dec + self.mean
 
-# %% ../nbs/31_interpretability.ipynb #afab4aa9
+# %% ../nbs/31_interpretability.ipynb #7bf61faa
 def _metrics(df):
     "SAEBench's two numbers, and ours with their intervals."
     o, d = overall(df), counts(df)
@@ -650,7 +650,7 @@ def result_record(s: Subject,  # the subject
                       sae_bench_commit_hash=None, sae_lens_id=sae_id, sae_lens_release_id=release, sae_lens_version=m["versions"]["sae-lens"],
                       sae_cfg_dict=cfg.to_dict() if hasattr(cfg, "to_dict") else {}, saerob=about))
 
-# %% ../nbs/31_interpretability.ipynb #8b458fa3
+# %% ../nbs/31_interpretability.ipynb #fa02f1e7
 def _said(s, df, w):
     "Per latent: description, shown windows, unseen windows with label and answer."
     out = {}
@@ -671,7 +671,7 @@ def save_record(record: dict,  # from `result_record`
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path
 
-# %% ../nbs/31_interpretability.ipynb #f8c0560a
+# %% ../nbs/31_interpretability.ipynb #2772cd45
 def neuronpedia(s: Subject,  # an LM with an SAE
                 latent: int,  # index
                ) -> str|None:  # None where the SAE has no id there
@@ -688,7 +688,7 @@ def _lit(words, codes, top):
         out.append(t if z <= .01*top else f'<span class="on{" best" if i == best else ""}" title="{z:.1f}" style="{look}">{t}</span>')
     return "".join(out)
 
-# %% ../nbs/31_interpretability.ipynb #5c985bdd
+# %% ../nbs/31_interpretability.ipynb #d7b5d4c7
 @torch.no_grad()
 def strongest_texts(s: Subject,  # an LM with an SAE
                     latents,  # indices
@@ -708,7 +708,7 @@ def strongest_texts(s: Subject,  # an LM with an SAE
             out[l].append((s.tokenizer.batch_decode(ids[r, a:b, None]), codes[a:b]))
     return out
 
-# %% ../nbs/31_interpretability.ipynb #45d8222a
+# %% ../nbs/31_interpretability.ipynb #5a4d3d72
 STYLE = """<style>.latent{font:15px/1.55 Georgia,'Times New Roman',serif;color:#1a1a1a;background:#fff;border:1px solid #d8d8d8;
 border-radius:10px;padding:18px 22px;margin:0 0 18px;max-width:860px}
 .latent .top{display:flex;justify-content:space-between;align-items:baseline;gap:16px} .latent .top b{font-size:20px}
@@ -729,7 +729,7 @@ def _facts(r):
              ("accuracy", "accuracy", "{:.0%}", "over the unseen windows"))
     return "".join(f'<span title="{a}">{n} <b>{f.format(r[k])}</b></span>' for n, k, f, a in shown if k in r and pd.notna(r[k]))
 
-# %% ../nbs/31_interpretability.ipynb #4f94e53a
+# %% ../nbs/31_interpretability.ipynb #e0f70daa
 def cards(s: Subject,  # an LM with an SAE
           latents,  # indices
           ref: Reference|None=None,  # default: `reference(s)`
@@ -751,7 +751,7 @@ def _card(s, latent, r, texts, words):
     lines = "".join(f"<p>… {_lit(*t, r.m_f)} …</p>" for t in texts) or "<p><i>never on in the reference corpus</i></p>"
     return CARD.format(title=f"latent {latent}", link=link, description=html.escape(r.description), facts=_facts(r), texts=lines, spells=chips)
 
-# %% ../nbs/31_interpretability.ipynb #1a9d73d7
+# %% ../nbs/31_interpretability.ipynb #a03932bd
 def save_cards(path,  # of the HTML file
                body: str,  # from `cards`
                title: str="Latents",  # of the page
