@@ -121,7 +121,7 @@ def _name(text, prompt, concept):
     "What a rating is a rating of, in 16 hexadecimal digits."
     return hashlib.sha256(json.dumps([text, prompt, *astuple(concept)]).encode()).hexdigest()[:16]
 
-# %% ../nbs/32_utility.ipynb #1305b0b6
+# %% ../nbs/32_utility.ipynb #27da5111
 def rate(texts: pd.DataFrame,  # from `write`
          judge,  # with `rate` and `identity`
          concepts: dict,  # latent to `Concept`
@@ -133,7 +133,7 @@ def rate(texts: pd.DataFrame,  # from `write`
     run = None if folder is None else Run(folder, dict(ratings="each text for a concept"), None, judge.identity())
     done = {} if run is None or not len(run) else {r.pop("key"): r for r in run.frame().to_dict("records")}
     todo = texts.assign(name=names).drop_duplicates("name")
-    todo = todo[~todo.name.isin(list(done))].sort_values("prompt", kind="stable")
+    todo = todo[~todo.name.isin(list(done))].sort_values(["prompt", "text"], kind="stable")
     for i in tqdm(range(0, len(todo), batch), desc="rating", leave=False, delay=5):
         part = todo[i:i+batch]
         for name, r in zip(part.name, _judged(judge, part, concepts)):
@@ -257,16 +257,16 @@ SCALES = dict(smoke=dict(features=2, instructions=2, factors=FACTORS["smoke"], m
               laptop=dict(features=20, instructions=6, factors=FACTORS["six"], max_new_tokens=48),
               paper=dict(features=100, instructions=10, factors=FACTORS["paper"], max_new_tokens=128))
 
-# %% ../nbs/32_utility.ipynb #72a38e66
+# %% ../nbs/32_utility.ipynb #e7edc520
 def draw(ref: Reference,  # of the SAE
          n: int=20,  # latents
          seed: int=0,  # of the draw
          least: int=15,  # tokens of the reference corpus; a latent must fire on more than that
         ) -> list:  # of indices, rising
-    "Random latents among those that fire often enough to be described. Raises `SubjectError` when there are not so many."
+    "Random latents among those that fire often enough to be described; fewer are a part of more. Raises `SubjectError` when there are not so many."
     live = ref.table.index[(ref.table.frequency*ref.about["n_tokens"]).round() > least]
     if len(live) < n: raise SubjectError(f"only {len(live)} latents fire on more than {least} tokens of the reference corpus, and {n} were asked for.")
-    return sorted(np.random.default_rng(seed).choice(live, n, replace=False).tolist())
+    return sorted(np.random.default_rng(seed).permutation(live)[:n].tolist())
 
 def some_instructions(n: int=6,  # how many
                       seed: int=0,  # of the draw
@@ -277,26 +277,27 @@ def some_instructions(n: int=6,  # how many
     if not 0 < n <= len(d): raise ValueError(f"{n} instructions were asked for, and {len(d)} ship.")
     return d.instruction[:n].tolist()
 
-# %% ../nbs/32_utility.ipynb #c835b7f4
-RULES = {"ΔC, either tail": ("delta_c", ("low", "high")), "|ΔC|": ("delta_c", ("size",)), "ΔC low (surer)": ("delta_c", ("low",)),
-         "ΔC high (flatter)": ("delta_c", ("high",)), "output score": ("s_out", ("high",)), "input score": ("s_in", ("high",))}  # column and ends
+# %% ../nbs/32_utility.ipynb #ffec5055
+RULES = {"|ΔC|": ("delta_c", ("size",)), "ΔC, both tails": ("delta_c", ("both",)), "ΔC, either tail": ("delta_c", ("low", "high")),
+         "ΔC low (surer)": ("delta_c", ("low",)), "ΔC high (flatter)": ("delta_c", ("high",)),
+         "output score": ("s_out", ("high",)), "input score": ("s_in", ("high",))}  # column, and the ends to choose from
 KS, QUANTILES = (1, 2, 3, 4, 5), (.99, .95, .9, .8)  # Wang et al.: sizes per end, and tails
 
 def candidates(v: np.ndarray,  # [features] a score; NaN: none, never chosen
-               ends=("high",),  # "low", "high", or "size" (largest absolute values)
+               ends=("high",),  # "low", "high", "both" (as many of each), or "size" (largest absolute values)
                ks=KS, quantiles=QUANTILES,  # sizes, and quantiles beyond which a tail begins
               ) -> tuple:  # (bool [sets, features]; the end and size of each)
     "Sets of features that a rule may choose between; sets that are equal come once, and none holds all features."
-    n, sets = len(v), {}
-    sizes = sorted({*ks, *(max(1, round((1 - q)*n)) for q in quantiles)})
-    for end in ends:
-        order = np.argsort({"low": v, "high": -v, "size": -abs(v)}[end], kind="stable")[:(~np.isnan(v)).sum()]
-        for k in sizes:
-            if k < n and k <= len(order): sets.setdefault(tuple(sorted(order[:k])), (end, k))
-    if not sets: raise ValueError(f"there is nothing to choose between: {(~np.isnan(v)).sum()} of {n} features have a score.")
+    v, sets = np.asarray(v, float), {}
+    n, ok = len(v), int((~np.isnan(v)).sum())
+    low, high, size = (np.argsort(x, kind="stable")[:ok].tolist() for x in (v, -v, -abs(v)))
+    take = dict(low=lambda k: low[:k], high=lambda k: high[:k], size=lambda k: size[:k], both=lambda k: low[:k] + high[:k])
+    for end, k in itertools.product(ends, sorted({*ks, *(max(1, round((1 - q)*n)) for q in quantiles)})):
+        if k <= ok and len(found := tuple(sorted({*take[end](k)}))) < n: sets.setdefault(found, (end, k))
+    if not sets: raise ValueError(f"there is nothing to choose between: {ok} of {n} features have a score.")
     return np.array([np.isin(np.arange(n), c) for c in sets]), list(sets.values())
 
-# %% ../nbs/32_utility.ipynb #6fce3025
+# %% ../nbs/32_utility.ipynb #b969d57e
 def _ways(x):
     "Scores [features] to choose a set by and to report, per way to deal the instructions."
     one, two = deal(x.shape[2])
@@ -320,38 +321,39 @@ def _chosen(sets, ways):
 def _random_sets(names, n, draws, seed):
     "Bool [draws, sets, n]: the same ends and sizes, of random orders."
     rank = np.random.default_rng(seed).random((draws, n)).argsort(1).argsort(1)[:, None]
-    return np.concatenate([rank >= n - k if end == "low" else rank < k for end, k in names], 1)
+    return np.concatenate([(rank >= n - k)*(end in ("low", "both")) | (rank < k)*(end != "low") for end, k in names], 1)
 
-# %% ../nbs/32_utility.ipynb #c191070a
+# %% ../nbs/32_utility.ipynb #56d3afe0
 def select(table: pd.DataFrame,  # index latent: columns of scores known beforehand, as the rules name them
            rated: pd.DataFrame,  # rated texts: feature, factor, prompt, score, and arm if there are several
            rules: dict=RULES,  # name to (column, ends)
            ks=KS, quantiles=QUANTILES,  # as for `candidates`
            draws: int=200,  # random scores, for the band
            seed: int=0,  # of these
-          ) -> pd.DataFrame:  # per choice and rule: none, score, gain, random, low, high, p, size, sets, draws
+          ) -> pd.DataFrame:  # per choice and rule: none, score, gain, luck, low, high, p, size, sets, draws
     "Steering score of the features that a rule chooses, the gain over no selection, and what random numbers in place of the score gain (95 % band)."
     x, fs, _ = cube(rated[rated.arm == "latent"] if "arm" in rated else rated)
     rows = []
+    if lost := [c for c, _ in rules.values() if c not in table]: raise ValueError(f"the table has no column {lost[0]!r}, which a rule asks for.")
     for (choice, ways), (rule, (column, ends)) in itertools.product(_ways(x).items(), rules.items()):
         sets, names = candidates(table[column].reindex(fs).to_numpy(float), ends, ks, quantiles)
         score, gain, best = _chosen(sets, ways)
         by_chance = _chosen(_random_sets(names, len(fs), draws, seed), ways)[1]
         low, high = np.quantile(by_chance, [.025, .975])
-        rows.append(dict(choice=choice, rule=rule, none=float(score - gain), score=float(score), gain=float(gain), random=by_chance.mean(), low=low, high=high,
+        rows.append(dict(choice=choice, rule=rule, none=float(score - gain), score=float(score), gain=float(gain), luck=by_chance.mean(), low=low, high=high,
                          p=(1 + (by_chance >= gain - 1e-12).sum())/(draws + 1), size=np.mean([sets[i].sum() for i in best]),
                          sets=", ".join(dict.fromkeys(f"{names[i][1]} {names[i][0]}" for i in best)), draws=by_chance))
     return pd.DataFrame(rows)
 
-# %% ../nbs/32_utility.ipynb #9541eb94
+# %% ../nbs/32_utility.ipynb #54db1b2c
 def pool(tables: dict,  # name of an SAE to its table from `select`
-        ) -> pd.DataFrame:  # per choice and rule: saes, none, score, gain, low, high (over SAEs), random, random_low, random_high, beyond, p
+        ) -> pd.DataFrame:  # per choice and rule: saes, none, score, gain, low, high (over SAEs), luck, luck_low, luck_high, beyond, p
     "Selection over several SAEs: mean gain with its interval over SAEs, and what random numbers gain on average."
     rows = []
     for (choice, rule), d in pd.concat(tables.values()).groupby(["choice", "rule"], sort=False):
         by_chance, g = np.mean(list(d.draws), 0), mean_ci(d.gain)
         low, high = np.quantile(by_chance, [.025, .975])
         rows.append(dict(choice=choice, rule=rule, saes=len(d), none=d.none.mean(), score=d.score.mean(), gain=g.value, low=g.low, high=g.high,
-                         random=by_chance.mean(), random_low=low, random_high=high, beyond=g.value - by_chance.mean(),
+                         luck=by_chance.mean(), luck_low=low, luck_high=high, beyond=g.value - by_chance.mean(),
                          p=(1 + (by_chance >= g.value - 1e-12).sum())/(len(by_chance) + 1)))
     return pd.DataFrame(rows)
