@@ -462,7 +462,7 @@ def usage(self: LLMJudge) -> pd.Series:  # requests, answered, reused, failed, m
     "What has been asked through this object, and what it cost."
     names = ["requests", "answered", "reused", "failed", "missing", "tokens_read", "tokens_written"]
     cost = np.nan if self.price is None else (self.count["tokens_read"]*self.price[0] + self.count["tokens_written"]*self.price[1])/1e6
-    return pd.Series({n: self.count[n] for n in names} | dict(cost=cost), name=self.name, dtype=object)
+    return pd.Series({n: self.count[n] for n in names} | dict(cost=cost), name=Path(self.name).name, dtype=object)
 
 # %% ../nbs/30_judges.ipynb #335a4c6a
 @patch
