@@ -220,6 +220,7 @@ class Utility:
         return (f"Utility: {t.feature.nunique()} latents, {len(t)} rated texts of {t.arm.nunique()} arms, {t.score.isna().sum()} without a score" +
                 (f"; left out, never on: {', '.join(map(str, self.dead))}" if self.dead else "") + "\n" + self.summary.to_string(float_format="%.2f"))
 
+# %% ../nbs/32_utility.ipynb #d9e02c43
 def summary(features: pd.DataFrame,  # from `scores`
            ) -> pd.DataFrame:  # per arm: score with its interval over features, mean ratings at the chosen factor, features, without (a score), missing (texts)
     "The utility of an SAE, g, and of what it is compared with."
