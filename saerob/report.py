@@ -354,7 +354,7 @@ def others_part(runs: dict,  # scenario name to a table as evaluate gives it
         about = name.replace("_", " ") + (f", latent {r.latent:.0f}" if "latent" in df else "") + (f"; towards “{r.target}”" if "target" in df else "")
         examples.append((marked(r.text, r[f"{k}_text"]), about))
     few = f"{t.texts.min()} or {t.texts.max()}" if t.texts.min() < t.texts.max() else t.texts.max()
-    said = (f"{len(t)} further scenario{'s'*(len(t) > 1)}, with {few} text{'s'*(t.texts.max() > 1)} each: enough to see them run, too few for a comparison; "
+    said = (f"{len(t)} further scenario{'s'*(len(t) > 1)}, with {few} text{'s'*bool(t.texts.max() > 1)} each: enough to see them run, too few for a comparison; "
             "the last column of the table has more.")
     body = [say(said, kind="answer"), table(t, "Share after the edit, with 95 % intervals where there is more than one text. "
                                                "Random tokens: the same number of forward passes."),
