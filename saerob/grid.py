@@ -6,12 +6,13 @@
 __all__ = ['GRIDS', 'Member', 'GridPlan', 'sizes', 'train_arch', 'LiveStream', 'stream_of', 'make_grid', 'grid_subjects',
            'measure_grid', 'main']
 
-# %% ../nbs/40_grid.ipynb #8e159a3b
+# %% ../nbs/40_grid.ipynb #035e2b25
 import argparse, sys
 from dataclasses import dataclass
 from pathlib import Path
 import pandas as pd, torch
 from tqdm.auto import tqdm
+from fastcore.basics import patch
 from .assets import home
 from .subject import Subject, load_sae
 from .texts import data_path, read_texts
@@ -78,7 +79,7 @@ def train_arch(plan: GridPlan,  # the plan
     curves.to_csv(plan.folder/f"curves-{arch}-{seed}.csv", index=False, float_format="%.5g")
     return [finish(saes[m.name], stream, plan.folder/m.name, **about, l0_target=m.l0, seed=seed) for m in todo]
 
-# %% ../nbs/40_grid.ipynb #8f92acc2
+# %% ../nbs/40_grid.ipynb #241b0560
 class LiveStream:
     "Batches like `Stream`'s, of activations that are computed when they are needed."
     def __init__(self, s: Subject,  # the LM; its `layer` is read
@@ -94,22 +95,25 @@ class LiveStream:
         self.mean = self.pool.mean(0)
         self.scale = (s.d_model**.5/(self.pool - self.mean).norm(dim=-1).mean()).item()
 
-    def _fill(self):
-        parts = [self.pool]
-        while sum(map(len, parts)) < self.size:
-            c = self.ctx[self.order[torch.arange(self.at, self.at + self.rows) % len(self.order)]]
-            parts.append(self.s.resid(c.ids.to(self.s.device), pos=None)[c.mask.to(self.s.device)].float().cpu())
-            self.at += self.rows
-        self.pool = torch.cat(parts)
-        self.pool = self.pool[torch.randperm(len(self.pool), generator=self.g)]
-
     def __iter__(self): return self
     def __next__(self):
         if len(self.pool) - self.batch < self.size//2: self._fill()
         h, self.pool, self.step = self.pool[:self.batch], self.pool[self.batch:], self.step + 1
         return {"h": (h - self.mean)*self.scale}
 
-# %% ../nbs/40_grid.ipynb #f8c7288c
+# %% ../nbs/40_grid.ipynb #c9304807
+@patch
+def _fill(self: LiveStream):
+    "Compute until the buffer is full, and mix."
+    parts = [self.pool]
+    while sum(map(len, parts)) < self.size:
+        c = self.ctx[self.order[torch.arange(self.at, self.at + self.rows) % len(self.order)]]
+        parts.append(self.s.resid(c.ids.to(self.s.device), pos=None)[c.mask.to(self.s.device)].float().cpu())
+        self.at += self.rows
+    self.pool = torch.cat(parts)
+    self.pool = self.pool[torch.randperm(len(self.pool), generator=self.g)]
+
+# %% ../nbs/40_grid.ipynb #74074380
 def stream_of(plan: GridPlan  # the plan
              ) -> tuple:  # stream of activations, metadata for the SAEs
     "What a grid reads."
@@ -129,7 +133,7 @@ def make_grid(plan: GridPlan=GridPlan(),  # what to train
     for arch, seed in tqdm(rows or list(dict.fromkeys((m.arch, m.seed) for m in plan.members())), desc="architectures"):
         train_arch(plan, arch, seed, stream, about)
 
-# %% ../nbs/40_grid.ipynb #c8fc90df
+# %% ../nbs/40_grid.ipynb #50296282
 def grid_subjects(plan: GridPlan=GridPlan(),  # the plan
                   dtype: str="bfloat16",  # of the LM
                  ) -> tuple:  # dict of name to `Subject` for members that are trained, list of names of those that are not
@@ -139,19 +143,20 @@ def grid_subjects(plan: GridPlan=GridPlan(),  # the plan
     load = lambda n: load_sae(plan.folder/n)
     return {n: Subject(lm.model, lm.tokenizer, load(n), layer=plan.layer) for n in there}, [m.name for m in plan.members() if m.name not in there]
 
-# %% ../nbs/40_grid.ipynb #9c45b786
+# %% ../nbs/40_grid.ipynb #bfac5bc6
 def measure_grid(plan: GridPlan=GridPlan(),  # the plan
                  n_contexts: int=112,  # evenly spread over the held-out text, as for the shipped SAEs
+                 n_loss: int=12,  # of these, for the LM loss, which needs the whole model
                 ) -> pd.DataFrame:  # index sae; arch, l0_target, seed, and the columns of `training.quality`
     "Quality of every trained member on held-out text, from one pass of the LM. Raises FileNotFoundError where none is trained."
     subjects, missing = grid_subjects(plan, "float32")
     if not subjects: raise FileNotFoundError(f"no SAE of this grid has been trained: {plan.folder} holds none. Run `python -m saerob.grid` first.")
-    held = corpus(next(iter(subjects.values())), plan.blocks)["heldout"]
-    df = quality(subjects, held[torch.linspace(0, len(held) - 1, min(n_contexts, len(held))).long()]).rename_axis("sae")
+    held = corpus(Subject.load(layer=plan.layer, dtype="bfloat16"), plan.blocks)["heldout"]  # the LM that wrote it
+    df = quality(subjects, held[torch.linspace(0, len(held) - 1, min(n_contexts, len(held))).long()], n_loss).rename_axis("sae")
     about = pd.DataFrame([dict(sae=m.name, arch=m.arch, l0_target=m.l0, seed=m.seed) for m in plan.members()]).set_index("sae")
     return about.join(df, how="right")
 
-# %% ../nbs/40_grid.ipynb #83c07ce7
+# %% ../nbs/40_grid.ipynb #3ddefd9f
 def main(args: list|None=None  # command line; default: the process's own
         ) -> None:
     "`python -m saerob.grid`: train the grid (resumable) and measure it."
@@ -166,5 +171,5 @@ def main(args: list|None=None  # command line; default: the process's own
     if not a.quality: make_grid(plan, [(r.split(":")[0], int(r.split(":")[1])) for r in a.only] if a.only else None)
     print(measure_grid(plan).round(3).to_string())
 
-# %% ../nbs/40_grid.ipynb #35fab8c8
+# %% ../nbs/40_grid.ipynb #82745973
 if __name__ == "__main__" and sys.argv[0].endswith("grid.py"): main()

@@ -207,9 +207,10 @@ def latent_table(parts: dict  # from `collect`
 # %% ../nbs/41_study.ipynb #05991ea1
 def _selection(latents, rated):
     "Gains of one SAE: tails over random latents; the paper's rule among the random ones, in sample and held out."
-    mean = lambda *groups: latents.steering[latents.group.isin(groups)].mean()
-    out = dict(gain_delta_c=mean("low", "high") - mean("random"), gain_low=mean("low") - mean("random"), gain_high=mean("high") - mean("random"),
-               gain_output=mean("output") - mean("random"))
+    k, base = latents.group[latents.group != "random"].value_counts().max(), latents.steering[latents.group == "random"].mean()
+    low, high, output = latents.nsmallest(k, "delta_c"), latents.nlargest(k, "delta_c"), latents.nlargest(k, "s_out")
+    sets = dict(delta_c=pd.concat([low, high]), low=low, high=high, output=output)
+    out = {f"gain_{n}": d.steering.mean() - base for n, d in sets.items()}
     chance = latents[(latents.group == "random") & latents.steering.notna()].set_index("latent")
     d = select(chance, rated[rated.feature.isin(chance.index)], {k: RULES[k] for k in ("ΔC, either tail", "output score")}, draws=100).set_index(["choice", "rule"])
     name = lambda c, r: f"{'in_sample' if c == 'in sample' else 'held_out'}_{'delta_c' if 'ΔC' in r else 'output'}"
@@ -235,6 +236,7 @@ def save_tables(parts: dict,  # from `collect`
                ) -> None:
     "Write study_saes.csv, study_latents.csv, study_texts.csv and study_curves.csv."
     folder, saes = Path(folder), sae_table(parts)
+    folder.mkdir(parents=True, exist_ok=True)
     saes = saes if quality is None else quality.join(saes, how="right")
     put = lambda df, name, **kw: df.to_csv(folder/f"study_{name}.csv", float_format="%.5g", **kw)
     put(saes, "saes"); put(latent_table(parts), "latents", index=False)
