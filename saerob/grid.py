@@ -143,10 +143,10 @@ def grid_subjects(plan: GridPlan=GridPlan(),  # the plan
     load = lambda n: load_sae(plan.folder/n)
     return {n: Subject(lm.model, lm.tokenizer, load(n), layer=plan.layer) for n in there}, [m.name for m in plan.members() if m.name not in there]
 
-# %% ../nbs/40_grid.ipynb #bfac5bc6
+# %% ../nbs/40_grid.ipynb #723e1ec0
 def measure_grid(plan: GridPlan=GridPlan(),  # the plan
-                 n_contexts: int=112,  # evenly spread over the held-out text, as for the shipped SAEs
-                 n_loss: int=12,  # of these, for the LM loss, which needs the whole model
+                 n_contexts: int=64,  # evenly spread over the held-out text
+                 n_loss: int=8,  # of these, for the LM loss, which needs the whole model
                 ) -> pd.DataFrame:  # index sae; arch, l0_target, seed, and the columns of `training.quality`
     "Quality of every trained member on held-out text, from one pass of the LM. Raises FileNotFoundError where none is trained."
     subjects, missing = grid_subjects(plan, "float32")
