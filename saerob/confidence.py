@@ -150,6 +150,14 @@ def excerpts(self: Reference,
     ids = self.contexts(s).ids
     return [excerpt(s, ids[row], col, window) for row, col in self.places(latent)[:n]]
 
+# %% ../nbs/20_confidence.ipynb #5f3a91c2
+@patch
+def live(self: Reference,
+         least: int=15,  # tokens
+        ) -> pd.Index:  # of latents
+    "Latents that are on at more than `least` tokens of the corpus (SAEBench's rule for those that can be described)."
+    return self.table.index[(self.table.frequency*self.about["n_tokens"]).round() > least]
+
 # %% ../nbs/20_confidence.ipynb #e70519aa
 def _latents(s, latents):
     "Latents as a tensor of indices; raises `SubjectError` for those that do not exist."

@@ -164,7 +164,8 @@ def sweep_saes(layers=(15, 19, 21, 23, 25, 27),  # blocks
 # %% ../nbs/05_readouts.ipynb #602d9661
 class _Streams:
     "Several layers' streams in step."
-    def __init__(self, acts, **kw): self.of, self.batch, self.step = {l: Stream(a, **kw) for l, a in acts.items()}, 1024, 0
+    def __init__(self, acts, **kw): self.of, self.batch = {l: Stream(a, **kw) for l, a in acts.items()}, 1024
+    def seek(self, step): [st.seek(step) for st in self.of.values()]
     def __iter__(self): return self
     def __next__(self): return {str(l): next(st)["h"] for l, st in self.of.items()}
 

@@ -226,7 +226,7 @@ def compare_published(summary: pd.DataFrame,  # as summarise gives it
     m = summary.attrs
     c, f = m["config"]["scenario"], m["fingerprints"]
     names = [n for n in summary.index if n in ("benign", c["control"], c["search"])]
-    ours = pd.DataFrame([dict(source="here", texts=f"{texts}, n = {summary.n[n]}", LM=f["lm"], SAE=f"{f['sae'].removesuffix('SAE')}, ours", layer=int(f["hook"].split(".")[1]),
+    ours = pd.DataFrame([dict(source="here", texts=f"{texts}, n = {summary.n[n]}", LM=f["lm"], SAE=f['sae'].removesuffix('SAE'), layer=int(f["hook"].split(".")[1]),
                               readout=m["config"]["readout"]["after"].strip(), search=n, change=100*summary.success[n] if "success" in summary else summary.change[n]) for n in reversed(names)])
     theirs = PUBLISHED[PUBLISHED.scenario == c["name"]].drop(columns="scenario").assign(search="gcg, as published")
     return pd.concat([ours, theirs[ours.columns]], ignore_index=True)

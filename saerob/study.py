@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from tqdm.auto import tqdm
 from .assets import home
-from .confidence import Reference, _load, _save, alignment, input_score, references, token_scores
+from .confidence import Reference, _load, _save, alignment, input_score, reference_contexts, references, token_scores
 from .grid import GRIDS, grid_subjects
 from .interpretability import concepts_of, interpretability, windows
 from .judges import OfflineJudge
@@ -52,7 +52,7 @@ def live_latents(ref: Reference,  # what an SAE's latents do on a corpus
                  seed: int=0,  # of the draw
                 ) -> pd.Index:  # of latents
     "Latents that are on at more than 15 tokens, or a random sample of them. Raises `SubjectError` when fewer are live than needed."
-    live, need = ref.table.index[(ref.table.frequency*ref.about["n_tokens"]).round() > 15], scale.n_random + 3*scale.n_tail
+    live, need = ref.live(), scale.n_random + 3*scale.n_tail
     if len(live) < need: raise SubjectError(f"{len(live)} latents are on at more than 15 tokens of the reference corpus: {need} are needed.")
     return live if scale.n_scored is None or scale.n_scored >= len(live) else live[np.sort(np.random.default_rng(seed).choice(len(live), scale.n_scored, replace=False))]
 
@@ -85,7 +85,9 @@ class Shared:
         for n, ref in (references(todo, n_contexts=self.scale.n_contexts) if todo else {}).items(): _save(ref, stem(n))
         return {n: _load(stem(n)) for n in self.subjects}
     @cached_property
-    def windows(self): return windows({n: self.subjects[n] for n in self.sample}, {n: d.index.tolist() for n, d in self.sample.items()})
+    def windows(self):
+        ctx = reference_contexts(self.lm, n_contexts=self.scale.n_contexts)
+        return windows({n: self.subjects[n] for n in self.sample}, {n: d.index.tolist() for n, d in self.sample.items()}, ctx)
     @cached_property
     def tables(self):  # list of (Table, residual of the unrelated text)
         df, usable = pairs()[:self.scale.n_texts], self.lm.admissible().nonzero()[:, 0]
@@ -122,7 +124,7 @@ MEASURES = dict(scores=_scores, robustness=_robustness, retention=_retention, in
 # %% ../nbs/41_study.ipynb #fda2f0bc
 def default_subjects(scale: str  # a name in `SCALES`
                     ) -> dict:  # name to `Subject`
-    "The shipped SAEs for smoke, the trained grid otherwise, the LM in bfloat16. Raises `SubjectError` where no grid has been trained."
+    "The shipped SAEs for smoke, `GRIDS['laptop']` otherwise, the LM in bfloat16. Raises `SubjectError` where no grid has been trained."
     if scale == "smoke":
         lm = Subject.load(dtype="bfloat16")
         return {a: Subject(lm.model, lm.tokenizer, load_sae(a), layer=lm.layer) for a in ARCHITECTURES}

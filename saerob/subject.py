@@ -64,6 +64,7 @@ class Subject:
         self.max_tokens = getattr(model.config, "max_position_embeddings", None) or 10**9
         self._set_bos(prepend_bos if prepend_bos is not None else getattr(meta, "prepend_bos", None))
         if sae is not None: self._check_sae()
+        if isinstance(sae, torch.nn.Module): sae.to(self.device)
 
 # %% ../nbs/03_subject.ipynb #93b31cbd
 @patch(as_prop=True)

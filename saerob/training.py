@@ -109,6 +109,7 @@ class Stream:
         self.mean = some.mean(0)
         self.scale = (math.sqrt(self.acts.shape[1])/(some - self.mean).norm(dim=-1).mean()).item()
         self.per_epoch = len(self.acts)//self.batch
+    def seek(self, step): self.step = step
     def __iter__(self): return self
     def __next__(self):
         epoch, i = divmod(self.step, self.per_epoch)
@@ -126,11 +127,12 @@ def new_sae(arch: str,  # one of `ARCHITECTURES`
             d_sae: int=4096,  # latents
             seed: int=0,  # of the initial weights
             warm_up: int=600,  # steps over which a sparsity penalty grows
+            device: str="cpu",  # torch device
            ):  # a SAELens training SAE
     "An untrained SAE of an architecture, for standardised activations."
     import sae_lens as sl
     torch.manual_seed(seed)
-    common = dict(d_in=d_in, d_sae=d_sae, device="cpu", dtype="float32", apply_b_dec_to_input=True)
+    common = dict(d_in=d_in, d_sae=d_sae, device=device, dtype="float32", apply_b_dec_to_input=True)
     if arch == "topk": return sl.TopKTrainingSAE(sl.TopKTrainingSAEConfig(**common, k=int(l0), aux_loss_coefficient=1/32))
     if arch == "batchtopk": return sl.BatchTopKTrainingSAE(sl.BatchTopKTrainingSAEConfig(**common, k=float(l0), aux_loss_coefficient=1/32))
     if arch == "relu": return sl.StandardTrainingSAE(sl.StandardTrainingSAEConfig(**common, l1_coefficient=4., l1_warm_up_steps=warm_up))
@@ -188,12 +190,12 @@ def train(saes: dict,  # name to SAELens training SAE
     from sae_lens.training.multi_sae_trainer import MultiSAETrainer
     watch = {n: Watch(sae, (targets or {}).get(n), **control) for n, sae in saes.items()}
     note = lambda checkpoint_path: checkpoint_path and (checkpoint_path/"watch.json").write_text(json.dumps({n: w.state() for n, w in watch.items()}))
-    cfg = SAETrainerConfig(total_training_samples=steps*stream.batch, train_batch_size_samples=stream.batch, lr=lr, lr_end=lr/10, autocast=True,
+    cfg = SAETrainerConfig(total_training_samples=steps*stream.batch, train_batch_size_samples=stream.batch, lr=lr, lr_end=lr/10, autocast=True, device=str(next(iter(saes.values())).device),
         lr_warm_up_steps=min(100, steps//4), lr_decay_steps=steps//5, dead_feature_window=min(200, max(1, steps//4)),
         n_checkpoints=n_checkpoints if folder else 0, checkpoint_path=str(folder) if folder else None)
     trainer = MultiSAETrainer(cfg, saes, hooks or {n: "h" for n in saes}, stream, save_checkpoint_fn=note)
     _resume(trainer, watch, folder)
-    stream.step = trainer.n_training_steps
+    stream.seek(trainer.n_training_steps)
     trainer.fit()
     return watch
 

@@ -265,7 +265,7 @@ def draw(ref: Reference,  # of the SAE
          least: int=15,  # tokens of the reference corpus; a latent must fire on more than that
         ) -> list:  # of indices, rising
     "Random latents among those that fire often enough to be described; fewer are a part of more. Raises `SubjectError` when there are not so many."
-    live = ref.table.index[(ref.table.frequency*ref.about["n_tokens"]).round() > least]
+    live = ref.live(least)
     if len(live) < n: raise SubjectError(f"only {len(live)} latents fire on more than {least} tokens of the reference corpus, and {n} were asked for.")
     return sorted(np.random.default_rng(seed).permutation(live)[:n].tolist())
 
