@@ -5,24 +5,25 @@
 # %% auto #0
 __all__ = ['PAPER', 'SETTINGS', 'ROWS', 'seconds', 'matmul_rate', 'machine', 'paired', 'summary', 'Candidates', 'candidates_for',
            'flops', 'agreement', 'difference', 'subject_at', 'candidates', 'peak_mb', 'memory', 'to_reach', 'searches',
-           'dictionary', 'steering', 'bench', 'table', 'bars', 'main']
+           'dictionary', 'steering', 'training', 'bench', 'table', 'bars', 'main']
 
 # %% ../nbs/91_bench.ipynb #ff774839
-import argparse, ctypes, gc, os, platform, sys, threading, time
+import argparse, ctypes, gc, os, platform, sys, tempfile, threading, time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, psutil, torch
 from fastcore.basics import patch
 from scipy.stats import kendalltau, spearmanr
-from .texts import data_path, instructions, pairs
+from .texts import brown, data_path, instructions, pairs
 from .subject import Subject
-from .readouts import Readout, Prompt, prompt, read
+from .readouts import DEFAULT_READOUT, Readout, Prompt, prompt, read
 from .problems import Edit, Population, suffix
 from .searches import DEFECTS
 from .attacks import attack
 from .confidence import by_definition, delta_token_confidence, reference
 from .steering import one_at_a_time, steer
+from .training import Stream, activations, contexts_of, new_sae, train
 
 # %% ../nbs/91_bench.ipynb #adc017d4
 def seconds(f,  # function without arguments
@@ -119,15 +120,16 @@ def candidates_for(s: Subject,  # the subject
                    n_text: int=24,  # tokens of the text
                    n_suffix: int=3,  # tokens of a suffix
                    seed: int=0,  # of the suffixes
+                   readout: Readout=PAPER,  # what follows them
                   ) -> Candidates:
     "Random suffixes on the first shipped text, cut to length."
-    p = prompt(s, pairs().x1[0], PAPER)
+    p = prompt(s, pairs().x1[0], readout)
     body = p.head[:, p.first:]
     body = body.repeat(1, -(-n_text//body.shape[1]))[:, :n_text]
     p = Prompt(torch.cat([p.head[:, :p.first], body], 1), p.tail, p.first, p.n_read)
     goal = Population(*(v[0] for v in read(s, p.ids, p.n_read, "last", both=True)))
     start = time.perf_counter()
-    edit = suffix(s, p, n_suffix, PAPER)
+    edit = suffix(s, p, n_suffix, readout)
     once, allowed = time.perf_counter() - start, s.admissible().nonzero()[:, 0]
     pick = torch.randint(len(allowed), (batch, n_suffix), generator=torch.Generator().manual_seed(seed))
     return Candidates(edit, allowed[pick], goal, once)
@@ -200,19 +202,20 @@ def subject_at(layer: int,  # the block whose output is read
     return Subject(s.model, s.tokenizer, s.sae, layer, prepend_bos=s.bos_id is not None)
 
 # %% ../nbs/91_bench.ipynb #393d2b5d
-SETTINGS = [  # layer, precision of ours, precision of the plain way, target ratio
+SETTINGS = [  # layer, precision of ours, precision of the plain way, target ratio; tokens of the suffix and readout, where not the paper's
     (15, "float32", "float32", 10), (15, "bfloat16", "float32", None), (15, "bfloat16", "bfloat16", None),
-    (23, "float32", "float32", 5), (23, "bfloat16", "float32", 8), (23, "bfloat16", "bfloat16", None)]
+    (23, "float32", "float32", 5), (23, "bfloat16", "float32", 8), (23, "bfloat16", "bfloat16", None),
+    (15, "float32", "float32", 10, 1, DEFAULT_READOUT), (23, "float32", "float32", 5, 1, DEFAULT_READOUT), (23, "bfloat16", "float32", 8, 1, DEFAULT_READOUT)]
 
-def _one(layer, dtype, plain_dtype, target, rounds, batch):
+def _one(rounds, batch, layer, dtype, plain_dtype, target, n_suffix=3, readout=PAPER):
     "One row of `candidates`."
-    fits = layer == _default("float32").layer
-    ours, plain = (candidates_for(subject_at(layer, d), batch) for d in (dtype, plain_dtype))
+    fits, made = layer == _default("float32").layer, lambda d: candidates_for(subject_at(layer, d), batch, n_suffix=n_suffix, readout=readout)
+    ours, plain = made(dtype), made(plain_dtype)
     t = summary(paired(plain.plain, ours.ours, rounds))
     n, new, past = (x.shape[1] for x in (ours.edit.whole(ours.tokens), ours.edit.rest(ours.tokens), ours.edit.head))
     work, whole = flops(ours.s, batch, new, past, layer), flops(ours.s, batch, n)
-    exact = candidates_for(subject_at(layer), batch).ranked(fits) if dtype != "float32" else None
-    return (dict(what=f"block {layer}, {dtype} / {plain_dtype}", unit="candidates/s", plain=batch/t["plain_s"], ours=batch/t["ours_s"])
+    exact = made("float32").ranked(fits) if dtype != "float32" else None
+    return (dict(what=f"block {layer}, {dtype} / {plain_dtype}" + ", default attack"*(readout != PAPER), unit="candidates/s", plain=batch/t["plain_s"], ours=batch/t["ours_s"])
             | t | dict(target=target, layer=layer, dtype=dtype, plain_dtype=plain_dtype, batch=batch, tokens=n, tokens_run=new,
                        once_s=ours.once_s, arithmetic=whole/work, gflops=work/t["ours_s"]/1e9)
             | difference(plain, ours, fits) | (agreement(exact, ours.ranked(fits)) if exact else {}))
@@ -220,10 +223,10 @@ def _one(layer, dtype, plain_dtype, target, rounds, batch):
 # %% ../nbs/91_bench.ipynb #6c3a359a
 def candidates(rounds: int=5,  # timed pairs
                batch: int=100,  # candidates per batch
-               settings: list=SETTINGS,  # layer, precision of ours, of the plain way, target ratio
+               settings: list=SETTINGS,  # as there
               ):  # yields one dict per setting
     "Attack candidates read per second: cached and cut short, against the whole model."
-    for setting in settings: yield _one(*setting, rounds, batch)
+    for setting in settings: yield _one(rounds, batch, *setting)
 
 # %% ../nbs/91_bench.ipynb #096aa40d
 def _trim():
@@ -325,8 +328,28 @@ def steering(rounds: int=2,  # timed pairs, two at most
     yield dict(what=f"{rows} texts of {n} tokens", unit="texts/s", plain=rows/t["plain_s"], ours=rows/t["ours_s"], same_texts=same,
                target=10 if s.device.type == "cuda" else 2, layer=s.layer, dtype="float32", batch=rows) | t
 
+# %% ../nbs/91_bench.ipynb #91aa0003
+def training(rounds: int=2,  # timed pairs, two at most
+             l0s: tuple=(12, 20, 40, 80, 130, 205),  # one SAE each
+             n_contexts: int=96,  # paragraphs of Brown
+             batch: int=512,  # tokens per step
+            ):  # yields one dict
+    "Tokens that SAEs are trained on per second: one pass of the LM for a whole grid, against one SAE after another."
+    s, out = _default("bfloat16"), {}
+    ctx = contexts_of(s, brown().text[:n_contexts])[:n_contexts]
+    def grid(l0s):
+        with tempfile.TemporaryDirectory() as d:
+            stream, saes = Stream(activations(s, ctx, d), batch), {l: new_sae("topk", l, s.d_model, warm_up=1) for l in l0s}
+            train(saes, stream, stream.per_epoch)
+        return saes
+    def plain(): out["plain"] = {l: sae for one in l0s for l, sae in grid([one]).items()}
+    def ours(): out["ours"] = grid(l0s)
+    t, n = summary(paired(plain, ours, min(rounds, 2), warm=0)), len(l0s)*ctx.n_tokens
+    off = max((out["plain"][l].W_dec - out["ours"][l].W_dec).abs().max().item() for l in l0s)
+    yield dict(what=f"{len(l0s)} SAEs, {ctx.n_tokens} tokens each", unit="tokens/s", plain=n/t["plain_s"], ours=n/t["ours_s"], layer=s.layer, dtype="bfloat16", batch=batch, resid_diff=off) | t
+
 # %% ../nbs/91_bench.ipynb #3d738223
-ROWS = [candidates, memory, searches, dictionary, steering]
+ROWS = [candidates, memory, searches, dictionary, steering, training]
 
 def bench(rows: list|None=None,  # names of families; None: all of ROWS
           rounds: int=3,  # timed pairs

@@ -312,6 +312,7 @@ def _check_latents(s, latents):
     from saerob.subject import SubjectError
     if bad := [l for l in latents if l >= s.d_sae]: raise SubjectError(f"there is no latent {bad[0]}: this SAE has latents 0 to {s.d_sae - 1}.")
 
+# %% ../nbs/92_cli.ipynb #e1a00051
 def _scores(a):
     "`saerob scores`."
     import pandas as pd

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIN_N', 'complete', 'undefined', 'tau_b', 'permute', 'Boot', 'bca', 'tau_sd', 'gaussian_interval', 'gaussian_sample',
-           'Tau', 'kendall', 'Difference', 'compare', 'partial', 'adjust', 'AxisConditioned', 'axis_conditioned',
-           'forest', 'null_distribution', 'critical', 'power', 'detectable']
+           'Tau', 'kendall', 'Difference', 'compare', 'auroc', 'partial', 'adjust', 'AxisConditioned',
+           'axis_conditioned', 'forest', 'null_distribution', 'critical', 'power', 'detectable']
 
 # %% ../nbs/00_correlation.ipynb #761d3191
 import itertools, math
@@ -271,6 +271,15 @@ def compare(x,  # [n] scores; NaN: missing
     b, one = bca(lambda w: f1(w) - f2(w), len(x), units=_kept(units, keep), **kw), np.ones((1, len(x)))
     if np.isnan(b.low): note = _and(note, "no spread in the bootstrap: no interval")
     return Difference(*b, float(f1(one)[0]), float(f2(one)[0]), len(x), note)
+
+# %% ../nbs/00_correlation.ipynb #a17c0003
+def auroc(values: np.ndarray,  # [n, d] scores
+          label: np.ndarray,  # bool [n]
+         ) -> np.ndarray:  # [d], .5 is chance
+    "Area under the ROC curve of every column, ties counted half. Raises ValueError when a class is empty."
+    n1, n0 = int(label.sum()), int((~label).sum())
+    if not n1 or not n0: raise ValueError("AUROC needs both classes")
+    return (rankdata(values, axis=0)[label].sum(0) - n1*(n1 + 1)/2)/(n1*n0)
 
 # %% ../nbs/00_correlation.ipynb #9b8da51b
 def _matched(x, y, z):

@@ -108,6 +108,7 @@ def similarity(s: Subject,  # the subject
         out.append(torch.stack([torch.cosine_similarity(v, v0[None]), pre, codes, overlap(z, z0)], 1))
     return torch.cat(out)
 
+# %% ../nbs/11_fragility.ipynb #e1a00011
 def over_tokens(s: Subject,  # the subject
                 table: Table,  # every token's residual
                 mean: torch.Tensor,  # [d_model] mean residual at the readout
@@ -148,6 +149,7 @@ def _untrained(s, folder, seed):
     s.tokenizer.save_pretrained(part)
     part.rename(folder/"lm")
 
+# %% ../nbs/11_fragility.ipynb #e1a00021
 def random_lm(s: Subject,  # an LM of the wanted shape; its `layer` is read
               n_tokens: int=220_000,  # about this many tokens of Brown's training part are read
               steps: int=700,  # of the SAE's training, 1,024 tokens each

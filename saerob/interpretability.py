@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
+from . import correlation
 from .assets import minilm
 from .confidence import Reference, delta_token_confidence, lens_tokens, output_score, reference, reference_contexts, spell, _latents
 from .intervals import mean_ci
@@ -353,9 +354,7 @@ def auroc(active,  # [n] bool
     "Area under the ROC curve, ties counted half."
     g, y = np.asarray(grades, float), np.asarray(active, bool)
     g, y = g[~np.isnan(g)], y[~np.isnan(g)]
-    if y.all() or not y.any(): return np.nan
-    d = g[y][:, None] - g[~y]
-    return float(((d > 0) + .5*(d == 0)).mean())
+    return float(correlation.auroc(g[:, None], y)[0]) if y.any() and not y.all() else np.nan
 
 def balanced_accuracy(active, said,  # [n] bool each
                      ) -> float:  # NaN where there are not both sorts

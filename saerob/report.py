@@ -703,6 +703,7 @@ class Making:
         t = kept(self.folder("scores"), dict(n_chosen=n), self.seed, self.s, lambda: _both(*selection(self.s, n, self.seed)))
         return [t[t.table == k].set_index("latent").dropna(axis=1, how="all") for k in ("scores", "chosen")]
 
+# %% ../nbs/90_report.ipynb #e1a00041
 def _both(scores, chosen): return pd.concat(dict(scores=scores, chosen=chosen)).rename_axis(["table", "latent"]).reset_index()
 
 # %% ../nbs/90_report.ipynb #2e4e08fb
@@ -773,7 +774,7 @@ def main(argv: list|None=None,  # command line; default: the process's own
         return int(bool(failed))
     except (SubjectError, AssetError, ValueError, RuntimeError, OSError) as e:
         print(f"report: {e}" + ("; --out names another folder" if "holds another" in str(e) else ""), file=sys.stderr)
-        return 1
+        return 2
     except KeyboardInterrupt:
         print("report: stopped; the same command goes on from here", file=sys.stderr)
         return 130

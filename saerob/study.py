@@ -207,9 +207,9 @@ def latent_table(parts: dict  # from `collect`
     return out.reset_index()
 
 # %% ../nbs/41_study.ipynb #05991ea1
-def _selection(latents, rated):
-    "Gains of one SAE: tails over random latents; the paper's rule among the random ones, in sample and held out."
-    k, base = latents.group[latents.group != "random"].value_counts().max(), latents.steering[latents.group == "random"].mean()
+def _selection(latents, rated, k):
+    "Gains of one SAE: the `k` latents at an end over random ones; the paper's rule among the random ones, in sample and held out."
+    base = latents.steering[latents.group == "random"].mean()
     low, high, output = latents.nsmallest(k, "delta_c"), latents.nlargest(k, "delta_c"), latents.nlargest(k, "s_out")
     sets = dict(delta_c=pd.concat([low, high]), low=low, high=high, output=output)
     out = {f"gain_{n}": d.steering.mean() - base for n, d in sets.items()}
@@ -223,10 +223,11 @@ def sae_table(parts: dict,  # from `collect`
     "What an SAE is worth: means over its random latents, over texts, and gains from selection."
     latents, rows = latent_table(parts), {}
     rated = {} if "utility" not in parts else dict(iter(parts["utility"].groupby("sae")))
+    k = int(np.nan_to_num(latents[latents.group != "random"].groupby(["sae", "group"]).size().max()))  # less where some were drawn at random, too
     for sae, d in latents.groupby("sae", sort=False):
         r = d[d.group == "random"].rename(columns=dict(auroc_corpus="interpretability", auroc_other="interpretability_shuffled", kept="retention"))
         names = [c for c in ("interpretability", "interpretability_shuffled", "accuracy", "balanced_accuracy", "steering", "concept", "instruction", "fluency", "shuffled", "retention", "held", "frequency", "delta_c", "s_out", "s_in", "peak") if c in r]
-        rows[sae] = r[names].mean().to_dict() | (_selection(d, rated[sae]) if sae in rated else {})
+        rows[sae] = r[names].mean().to_dict() | (_selection(d, rated[sae], k) if sae in rated else {})
     out = pd.DataFrame(rows).T.rename_axis("sae")
     if "robustness" in parts: out = out.join(parts["robustness"].groupby("sae")[["unrelated", "median", "worst", "towards", "on", "off", "off_possible", "on_possible", "active"]].mean())
     return out

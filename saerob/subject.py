@@ -68,11 +68,17 @@ class Subject:
 
 # %% ../nbs/03_subject.ipynb #93b31cbd
 @patch(as_prop=True)
-def device(self: Subject): return self.base.device
+def device(self: Subject):
+    "Where the LM is; the SAE is moved there."
+    return self.base.device
 @patch(as_prop=True)
-def dtype(self: Subject): return self.base.dtype
+def dtype(self: Subject):
+    "Of the LM; the SAE stays as it was loaded."
+    return self.base.dtype
 @patch(as_prop=True)
-def d_sae(self: Subject): return self.sae.W_dec.shape[0]
+def d_sae(self: Subject):
+    "How many latents the SAE has."
+    return self.sae.W_dec.shape[0]
 
 @patch
 def __repr__(self: Subject):
