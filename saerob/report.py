@@ -478,7 +478,7 @@ def agreement_rows(saes: pd.DataFrame,  # from `sae_table`
     rows, show, short = [], lambda x, f: "" if np.isnan(x) else f.format(x), lambda q: QUANTITIES[q].split(" (")[0]
     for a, b in combinations([q for q in QUANTITIES if q in saes], 2):
         if "steering" in (a, b) and "gain_delta_c" in (a, b): continue  # the gain contains the score
-        t = kendall(saes[a], saes[b], n_resamples=1000, n_permutations=1999)
+        t = kendall(saes[a], saes[b])
         rows.append({"quantities": f"{short(a)} × {short(b)}", "τ_b": show(t.tau, "{:+.2f}"), "95 % interval": show(t.low, "{:+.2f} to ") + show(t.high, "{:+.2f}"),
                      "p": show(t.p, "{:.2g}"), "SAEs": t.n})
     return pd.DataFrame(rows)
@@ -489,7 +489,7 @@ def _against(ax, saes, a, b):
     kind = saes.arch if "arch" in saes else pd.Series(saes.index, saes.index)
     for k, mark, c in zip(dict.fromkeys(kind), "osD^v<>P", sns.color_palette("colorblind")):
         ax.plot(saes[a][kind == k], saes[b][kind == k], mark, color=c, ms=5, mec="white", mew=.5, label=k)
-    t = kendall(saes[a], saes[b], n_resamples=1000, n_permutations=999)
+    t = kendall(saes[a], saes[b])
     between = "" if np.isnan(t.low) else f" [{t.low:.2f}, {t.high:.2f}]"
     ax.set(xlabel=QUANTITIES[a], ylabel=QUANTITIES[b])
     ax.set_title("τ_b undefined" if np.isnan(t.tau) else f"τ_b = {t.tau:.2f}{between}, n = {t.n}", fontsize=9)
@@ -508,7 +508,7 @@ def agreement_figure(saes: pd.DataFrame,  # from `sae_table`; with a column arch
 def agreement_answer(saes: pd.DataFrame,  # from `sae_table`
                     ) -> str:
     "Interpretability against steering in a sentence, with what could have been seen at all."
-    t = kendall(saes.interpretability, saes.steering, n_resamples=1000)
+    t = kendall(saes.interpretability, saes.steering)
     if np.isnan(t.tau): return f"Over {len(saes)} SAEs the rank agreement of interpretability and steering is undefined: {t.note}."
     least = critical(t.n) if t.n <= 40 else np.nan
     verdict = "which is significant at 5 %" if t.p < .05 else "which is not significant at 5 %"

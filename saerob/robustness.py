@@ -296,6 +296,6 @@ def profile(df: pd.DataFrame,  # as evaluate gives it, of a replacement scenario
 
 # %% ../nbs/10_robustness.ipynb #adcb260f
 LAPTOP = {n: (replace(c, **effort), texts) for kind, effort, texts in (
-    ("population suffix", dict(steps=5, batch=200), 24), ("population targeted suffix", dict(steps=10, batch=100), 12), ("population replacement", dict(steps=2, batch=50), 3),
-    ("individual suffix", dict(steps=5, batch=50, n_latents=5), 6), ("individual replacement", dict(steps=2, batch=50, n_latents=1), 3))
+    ("population suffix", dict(steps=5, batch=200), 24), ("population targeted suffix", dict(steps=10, batch=100), 12), ("population replacement", dict(steps=2, batch=50), 8),
+    ("individual suffix", dict(steps=5, batch=50, n_latents=5), 6), ("individual replacement", dict(steps=2, batch=50, n_latents=1), 6))
     for n, c in SCENARIOS.items() if kind == f"{c.level} {'targeted ' if c.n_tokens > 1 else ''}{c.mode}"}

@@ -155,10 +155,10 @@ def embedding_components(self: Subject,
     return self._components[r]
 
 def _ridge(X, y, penalty=10.):
-    "A linear prediction of y from X with an intercept; returns the function."
-    mean, mid = X.mean(0), y.mean()
+    "A linear prediction of y from X with an intercept: y ≈ X @ w + b."
+    mean, mid = X.mean(0), y.mean(0)
     w = torch.linalg.solve((X - mean).T @ (X - mean) + penalty*torch.eye(X.shape[1], device=X.device), (X - mean).T @ (y - mid))
-    return lambda Z: (Z - mean) @ w + mid
+    return w, mid - mean @ w
 
 # %% ../nbs/07_searches.ipynb #ee109d83
 def learn(problem: Problem,  # what to solve; the result is in its books
@@ -178,8 +178,8 @@ def learn(problem: Problem,  # what to solve; the result is in its books
         if problem.left <= 0: break
         new = substitutions(here, at_random(problem, here, len(problem.allowed)//len(here) if t else m, rng), rng)
         if t:
-            guess = _ridge(features(torch.cat([e for e, _ in problem.tried])), torch.cat([y for _, y in problem.tried]))(features(new))
-            new = torch.cat([new[guess.argsort()[:3*batch//4]], new[torch.randperm(len(new), generator=rng)[:batch]]])
+            w, b = _ridge(features(torch.cat([e for e, _ in problem.tried])), torch.cat([y for _, y in problem.tried]))
+            new = torch.cat([new[(features(new) @ w + b).argsort()[:3*batch//4]], new[torch.randperm(len(new), generator=rng)[:batch]]])
         problem.evaluate(problem.fresh(new, batch))
         if problem.best is not None: here = problem.best
 
@@ -200,9 +200,8 @@ class Effects:
         mean = shift.mean(0)
         U, S, V = torch.svd_lowrank(shift - mean, min(r, *shift.shape), niter=4)
         return cls(tokens, U*S, V.T, mean, **kw)
-    def shift(self, rows=slice(None)):  # [V, d_model], multiplied out once
-        if "_whole" not in self.__dict__: self._whole = self.left.float() @ self.right.float() + self.mean.float()
-        return self._whole[rows]
+    def shift(self, rows=slice(None)):  # [V, d_model]
+        return self.left[rows].float() @ self.right.float() + self.mean.float()
     def row(self, tokens):  # token ids of any shape -> rows of `left`; -1 for a token that is not there
         at = torch.full((int(max(self.tokens.max(), tokens.max())) + 1,), -1)
         at[self.tokens] = torch.arange(len(self.tokens))
@@ -276,7 +275,7 @@ def effects_known(s: Subject,  # the subject
 
 # %% ../nbs/07_searches.ipynb #8d736cf3
 @patch
-def affine(self: Subject):  # (A [d_model, d_sae], b [d_sae], A Aᵀ), or None
+def affine(self: Subject):  # (A [d_model, d_sae], b [d_sae]), or None
     "The encoder as an affine map of the residual, recovered from its pre-activations; None if it is not one."
     if "_affine" not in self.__dict__:
         with torch.no_grad():
@@ -284,13 +283,13 @@ def affine(self: Subject):  # (A [d_model, d_sae], b [d_sae], A Aᵀ), or None
             A = self.encode_pre(eye) - b
             x = torch.randn(2, self.d_model, generator=torch.Generator().manual_seed(0)).to(self.device)
             ok = torch.allclose(self.encode_pre(x), x @ A + b, rtol=1e-3, atol=1e-3*float(A.abs().max()))
-        self._affine = (A, b, A @ A.T) if ok else None
+        self._affine = (A, b) if ok else None
     return self._affine
 
 # %% ../nbs/07_searches.ipynb #ba029dbb
 @patch
 def guess(self: Population, h, A, b, G):
-    "The smooth loss at residuals [V, d_model], without computing their pre-activations."
+    "The smooth loss where pre-activations are h @ A + b, from h [V, r] and G = A Aᵀ, without computing them."
     ref = self.preacts
     norm = ((h @ G)*h).sum(1) + 2*h @ (A @ b) + b @ b
     cos = (h @ (A @ ref) + b @ ref)/norm.clamp(min=1e-9).sqrt()/ref.norm()
@@ -298,79 +297,83 @@ def guess(self: Population, h, A, b, G):
 
 @patch
 def guess(self: Latent, h, A, b, G):
-    "The latent's pre-activation at residuals [V, d_model], signed so that small is good."
+    "The latent's pre-activation, signed so that small is good."
     pre = h @ A[:, self.latent] + b[self.latent]
     return -pre if self.on else pre
 
 # %% ../nbs/07_searches.ipynb #377f16dd
 def promising(problem: Problem,  # what is being solved
-              h: torch.Tensor,  # [V, d_model] predicted residuals
+              left: torch.Tensor,  # [V, r] coordinates of tokens …
+              right: torch.Tensor,  # [r, d_model] … in this basis
+              base: torch.Tensor,  # [d_model] predicted residuals are left @ right + base
               n: int=2000,  # at most this many are put through the SAE
              ):  # indices [up to n], the best predicted score first, and those scores
     "Rank predicted residuals by the objective's own score."
-    s, o = problem.edit.s, problem.objective
-    top = torch.arange(len(h)) if s.affine() is None else o.guess(h, *s.affine()).topk(min(n, len(h)), largest=False).indices
-    with torch.no_grad(): score = torch.cat([o.score(s.encode(c), s.encode_pre(c)) for c in h[top].split(4096)])
+    s, o, top = problem.edit.s, problem.objective, torch.arange(len(left))
+    if s.affine():
+        A = right @ s.affine()[0]
+        top = o.guess(left, A, base @ s.affine()[0] + s.affine()[1], A @ A.T).topk(min(n, len(left)), largest=False).indices
+    h = left[top] @ right + base
+    with torch.no_grad(): score = torch.cat([o.score(s.encode(c), s.encode_pre(c)) for c in h.split(4096)])
     order = score.argsort()
     return top[order], score[order]
 
 # %% ../nbs/07_searches.ipynb #2d78bbea
-class _Correction:
-    "Errors of the table at one position, regressed on tokens' coordinates."
-    def __init__(self, X, penalty): self.X, self.penalty, self.rows, self.err = X, penalty, [], []
-    def add(self, rows, err): self.rows.append(rows); self.err.append(err)
-    def __call__(self):
-        if not self.rows: return 0.
-        rows, err = torch.cat(self.rows), torch.cat(self.err)
-        return _ridge(self.X[rows], err, self.penalty)(self.X)
-
 class _Known:
     "What is known of the tokens a problem allows: their effects elsewhere, and per position the errors made here."
     def __init__(self, problem, start, effects, penalty):
         T, dev = effects or load_effects(problem.edit.s, problem.edit.readout), problem.edit.s.device
         rows = T.row(problem.allowed)
         self.tokens, rows = problem.allowed[rows >= 0], rows[rows >= 0]
-        self.shift, self.mean, X = T.shift(rows).to(dev), T.mean.float().to(dev), T.left[rows, :64].float().to(dev)
+        self.left, self.right, self.mean = (x.float().to(dev) for x in (T.left[rows], T.right, T.mean))
         self.index = torch.full((int(problem.allowed.max()) + 1,), -1); self.index[self.tokens] = torch.arange(len(self.tokens))
-        self.fix = [_Correction(X/X.std(0).mean(), penalty) for _ in start]
+        self.unit, self.penalty, self.rows, self.err = self.left[:, :64].std(0).mean(), penalty, [[] for _ in start], [[] for _ in start]
+    def shift(self, rows): return self.left[rows] @ self.right + self.mean
     def without(self, h, token):  # the residual [d_model] less the effect of a token that is there
         i = self.index[token] if token < len(self.index) else -1
-        return h - (self.shift[i] if i >= 0 else self.mean)
-    def predict(self, base): return [h + self.shift + c() for h, c in zip(base, self.fix)]
+        return h - (self.shift(i) if i >= 0 else self.mean)
     def learn(self, k, tokens, h, base):  # what tokens [b] at position k have given [b, d_model]
-        if len(rows := self.index[tokens].to(h.device)): self.fix[k].add(rows, h - base - self.shift[rows])
+        if not len(rows := self.index[tokens].to(h.device)): return
+        self.rows[k].append(rows); self.err[k].append(h - base - self.shift(rows))
+    def map(self, k, base):  # (right, base): the residuals predicted for position k are left @ right + base
+        if not self.rows[k]: return self.right, base + self.mean
+        w, b = _ridge(self.left[torch.cat(self.rows[k]), :64]/self.unit, torch.cat(self.err[k]), self.penalty)
+        return self.right + torch.cat([w/self.unit, torch.zeros_like(self.right[64:])]), base + self.mean + b
 
 # %% ../nbs/07_searches.ipynb #35a74c12
 def from_effects(problem: Problem,  # what to solve; the result is in its books
                  start: torch.LongTensor,  # [n] first edit
-                 steps: int=10,  # at most this many batches
+                 steps: int=10,  # at most as many candidates as this many batches hold
                  m: int=300,  # unused: every token is ranked
-                 batch: int=200,  # candidates per step
+                 batch: int=200,  # candidates per step, at most
                  seed: int=0,  # unused: nothing is left to chance
                  effects: Effects|None=None,  # default: those measured for this LM, layer and readout
-                 patience: int=3,  # batches without progress before giving up
+                 patience: int=3,  # full batches without progress before giving up
                  penalty: float=30.,  # of the ridge regression
+                 first: int=25,  # candidates in the first batches
                 ) -> None:
     "Evaluate what other texts' token effects, corrected by this run's errors, predict to be best. Raises `SubjectError` where there are none."
     known = _Known(problem, start, effects, penalty)
     problem.evaluate(problem.fresh(start[None]))
     here, idle = start if problem.best is None else problem.best, 0
     h = problem.resids[0, -1].float() if problem.best is not None else problem.edit.s.resid(problem.edit.whole(start[None]))[0].float()
-    while steps > 0 and problem.left > 0 and idle < patience:
+    left, size = steps*batch, min(first, batch)
+    while left > 0 and problem.left > 0 and idle < patience:
         base = [known.without(h, u) for u in here]
-        new, j = _ranked(problem, here, known.tokens, known.predict(base), batch)
+        new, j = _ranked(problem, here, known, base, min(size, left))
         if not len(new): break
-        old, score, steps = problem.best_score, problem.evaluate(new), steps - 1
-        got, idle = problem.resids[:, -1].float(), 0 if problem.best_score < old else idle + 1
+        old, score, left = problem.best_score, problem.evaluate(new), left - len(new)
+        got = problem.resids[:, -1].float()
         for k in range(len(here)): known.learn(k, new[j == k, k], got[(j == k).to(got.device)], base[k])
-        if problem.best_score < old: here, h = problem.best, got[score.argmin()]
+        if problem.best_score < old: here, h, idle = problem.best, got[score.argmin()], 0
+        else: size, idle = min(batch, 2*size), idle + (size == batch)
 
 # %% ../nbs/07_searches.ipynb #b0b4f913
-def _ranked(problem, here, tokens, predicted, batch):
+def _ranked(problem, here, known, base, batch):
     "The `batch` best fresh substitutions over all positions, and the position each of them changes."
-    ranked = [promising(problem, h, max(500, 5*batch)) for h in predicted]
+    ranked = [promising(problem, known.left, *known.map(k, b), max(500, 5*batch)) for k, b in enumerate(base)]
     order = torch.cat([sc for _, sc in ranked]).argsort().cpu()
-    which = torch.cat([tokens[top.cpu()] for top, _ in ranked])[order]
+    which = torch.cat([known.tokens[top.cpu()] for top, _ in ranked])[order]
     where = torch.cat([torch.full((len(top),), k) for k, (top, _) in enumerate(ranked)])[order]
     edits = here.repeat(len(order), 1)
     edits[torch.arange(len(order)), where] = which
