@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'SETTINGS', 'ROWS', 'seconds', 'matmul_rate', 'machine', 'paired', 'summary', 'Candidates', 'candidates_for',
-           'flops', 'agreement', 'difference', 'subject_at', 'candidates', 'peak_mb', 'memory', 'to_reach', 'searches',
-           'dictionary', 'steering', 'training', 'bench', 'table', 'bars', 'main']
+           'flops', 'agreement', 'difference', 'subject_at', 'candidates', 'exhaustive', 'peak_mb', 'memory',
+           'to_reach', 'searches', 'dictionary', 'steering', 'training', 'bench', 'table', 'bars', 'main']
 
 # %% ../nbs/91_bench.ipynb #ff774839
 import argparse, ctypes, gc, os, platform, sys, tempfile, threading, time
@@ -228,6 +228,19 @@ def candidates(rounds: int=5,  # timed pairs
     "Attack candidates read per second: cached and cut short, against the whole model."
     for setting in settings: yield _one(rounds, batch, *setting)
 
+# %% ../nbs/91_bench.ipynb #91ab0002
+def exhaustive(rounds: int=3,  # timed pairs
+               batch: int=1024,  # candidates at a time, ours
+               few: int=100,  # candidates at a time, the plain way
+              ):  # yields one dict
+    "Tokens per second when all are tried, as the oracle does it: the default readout, one token, the LM in bfloat16."
+    layer = _default("float32").layer
+    ours, plain = (candidates_for(subject_at(layer, d), n, n_suffix=1, readout=DEFAULT_READOUT) for d, n in (("bfloat16", batch), ("float32", few)))
+    t, new = summary(paired(plain.plain, ours.ours, rounds)), ours.edit.rest(ours.tokens).shape[1]
+    work = flops(ours.s, batch, new, ours.edit.head.shape[1], layer)
+    yield dict(what=f"every token, batches of {batch}, bfloat16 / float32", unit="candidates/s", plain=few/t["plain_s"], ours=batch/t["ours_s"], layer=layer, dtype="bfloat16",
+               plain_dtype="float32", batch=batch, tokens_run=new, gflops=work/t["ours_s"]/1e9) | t | {k: t[k]*batch/few for k in ("ratio", "ratio_min", "ratio_max")}
+
 # %% ../nbs/91_bench.ipynb #096aa40d
 def _trim():
     "Give unused pages back to the system, where the C library can."
@@ -349,7 +362,7 @@ def training(rounds: int=2,  # timed pairs, two at most
     yield dict(what=f"{len(l0s)} SAEs, {ctx.n_tokens} tokens each", unit="tokens/s", plain=n/t["plain_s"], ours=n/t["ours_s"], layer=s.layer, dtype="bfloat16", batch=batch, resid_diff=off) | t
 
 # %% ../nbs/91_bench.ipynb #3d738223
-ROWS = [candidates, memory, searches, dictionary, steering, training]
+ROWS = [candidates, exhaustive, memory, searches, dictionary, steering, training]
 
 def bench(rows: list|None=None,  # names of families; None: all of ROWS
           rounds: int=3,  # timed pairs
