@@ -42,7 +42,7 @@ def attack(s: Subject,  # the subject
            n_tokens: int=1,  # length of the suffix
            position: int|None=None,  # which token of the text to replace, 0 is the first
            search: str|None=None,  # a name in `SEARCHES`, or a function with the same arguments; None: "effects" where they are known, else "gcg"
-           steps: int=10,  # batches of candidates; 0 measures without searching
+           steps: int=10,  # batches of candidates (for "effects": as many candidates as these hold); 0 measures without searching
            m: int=300,  # tokens proposed per position
            batch: int=200,  # candidates per step
            readout: Readout=DEFAULT_READOUT,  # which vector is looked at

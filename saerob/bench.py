@@ -291,7 +291,7 @@ def to_reach(trace: pd.DataFrame,  # books of an attack: forwards, best
     return float(there.forwards.iloc[0]) if len(there) else np.nan
 
 def searches(rounds: int=1,  # unused: forwards are counted, not timed
-             n: int=6,  # texts
+             n: int=6, first: int=80,  # texts, and the first of them: none that effects were measured on or the search was made on
              steps: tuple=(20, 10),  # batches of the published search, towards and away
              batch: int=200,  # candidates per batch
             ):  # yields one dict per scenario
@@ -299,7 +299,7 @@ def searches(rounds: int=1,  # unused: forwards are counted, not timed
     s, defects = _default("bfloat16"), tuple(d for d in DEFECTS if d != "unchecked")
     for what, column, n_tokens, T in (("targeted suffix, 3 tokens", "x2", 3, steps[0]), ("untargeted suffix, 1 token", None, 1, steps[1])):
         old, new = [], []
-        for r in pairs().head(n).itertuples():
+        for r in pairs()[first:first + n].itertuples():
             kw = dict(target=column and r.x2, n_tokens=n_tokens, batch=batch)
             a, b = attack(s, r.x1, search="gcg-reference", steps=T, defects=defects, **kw), attack(s, r.x1, steps=T, **kw)
             old.append(to_reach(a.trace, a.after, bool(column))); new.append(to_reach(b.trace, a.after, bool(column)))
