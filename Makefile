@@ -15,9 +15,9 @@ help:   ## list these commands
 setup: .venv/.lm   ## make .venv with the pinned versions and fetch the default language model; instant the second time
 
 report: setup   ## run every study at SCALE (default smoke) and write its tables and figures to report/
-	$(PY) -m saerob.report --scale $(SCALE) --out report
+	$(PY) -m saerob report --scale $(SCALE) --out report
 
-test: setup   ## check notebooks, package, site and README; run every notebook, WORKERS (default 2) at a time
+test: setup   ## check notebooks, package, style, site and README; run every notebook, WORKERS (default 2) at a time
 	@$(PY) .ci/test.py --workers $(WORKERS)
 
 lab: setup   ## open the notebooks in JupyterLab
@@ -29,12 +29,12 @@ docs: setup   ## build the site into _docs/: by Quarto where it is installed, el
 readme: setup   ## make README.md from nbs/index.ipynb
 	@$(PY) .ci/site.py readme
 
-bench: setup   ## time saerob's fast paths against the plain way of computing the same numbers
-	$(PY) -m saerob.bench
+bench: setup   ## time saerob's fast paths against their baselines
+	$(PY) -m saerob bench
 
 # The two settings keep large tensors' memory instead of asking the system for it again: a third of the time on a CPU.
 saes: setup   ## train the five shipped SAEs again, from their text on (an hour or two on two cores; resumes)
-	MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000 $(PY) -m saerob.training
+	MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000 $(PY) -m saerob saes
 
 clean:   ## delete what the commands above made, .venv apart
 	rm -rf _proc _docs report nbs/nbdev.yml
@@ -47,5 +47,5 @@ clean:   ## delete what the commands above made, .venv apart
 	@touch $@
 
 .venv/.lm: .venv/.installed
-	$(PY) -c "from saerob.assets import smollm2; print(smollm2())"
+	$(PY) -c "from saerob.core.assets import smollm2; print(smollm2())"
 	@touch $@

@@ -25,6 +25,7 @@ setup(
     url=url,
     packages=find_packages(include=[name, f"{name}.*"]),
     include_package_data=True,
+    package_data={name: ["templates/*"]},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require={"dev": cfg["dev_requirements"].split()},

@@ -11,19 +11,14 @@ ROOT = Path(__file__).resolve().parent.parent
 NBS, PROC, DOCS = ROOT / "nbs", ROOT / "_proc", ROOT / "_docs"
 
 
-def plain(name):
-    "A notebook's name on the site: `01_records.ipynb` is served as `records.html`."
-    return re.sub(r"^\d+[a-z]?_", "", name)
-
-
 def process():
     "Let nbdev turn `nbs/` into `_proc/`: documentation for exported cells, links, front matter. Returns the site's URL."
     from nbdev.config import get_config
     from nbdev.quarto import nbdev_sidebar, refresh_quarto_yml
     from nbdev.serve import proc_nbs
     cfg = get_config()
-    for old in PROC.glob("*.ipynb"):
-        if not (NBS / old.name).exists(): old.unlink()
+    for old in PROC.rglob("*.ipynb"):
+        if not (NBS / old.relative_to(PROC)).exists(): old.unlink()
     refresh_quarto_yml()
     nbdev_sidebar.__wrapped__()
     proc_nbs(n_workers=2)
@@ -31,17 +26,15 @@ def process():
 
 
 def smalldocs():
-    "Render `_proc/` with smalldocs. It does not know nbdev's `output-file:`, so the pages get their plain names first."
+    "Render `_proc/` with smalldocs; links to this site's own pages become relative to the page they stand on."
     from smalldocs.site import build
     url = process()
-    names = [p.name for p in PROC.glob("*.ipynb")]
     with tempfile.TemporaryDirectory() as tmp:
         src = Path(tmp) / "src"
-        shutil.copytree(PROC, src, ignore=shutil.ignore_patterns("*.ipynb"))
-        for page in [*PROC.glob("*.ipynb"), PROC / "sidebar.yml"]:
-            text = page.read_text(encoding="utf-8").replace(url, "")   # links to this site's own pages: relative
-            for name in names: text = re.sub(rf"(?<![\w/]){re.escape(name)}", plain(name), text)
-            (src / plain(page.name)).write_text(text, encoding="utf-8")
+        shutil.copytree(PROC, src)
+        for page in [*src.rglob("*.ipynb"), src / "sidebar.yml"]:
+            up = "../" * (len(page.relative_to(src).parts) - 1)
+            page.write_text(page.read_text(encoding="utf-8").replace(url, up), encoding="utf-8")
         site = build(src, quiet=True)
         shutil.rmtree(DOCS, ignore_errors=True)
         shutil.move(site.out, DOCS)
@@ -53,7 +46,8 @@ def smalldocs():
 
 def unlisted():
     "Say which notebooks the sidebar leaves out, or names although they do not exist; returns how many."
-    there, listed = {p.name for p in NBS.glob("*.ipynb")}, set(re.findall(r"[\w.]+\.ipynb", (NBS / "sidebar.yml").read_text()))
+    there = {p.relative_to(NBS).as_posix() for p in NBS.rglob("*.ipynb") if p.parent.name[0] not in "._"}
+    listed = set(re.findall(r"[\w./]+\.ipynb", (NBS / "sidebar.yml").read_text()))
     for n in sorted(there - listed): print(f"nbs/sidebar.yml does not list {n}")
     for n in sorted(listed - there): print(f"nbs/sidebar.yml lists {n}, which does not exist")
     return len(there ^ listed)

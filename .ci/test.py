@@ -6,6 +6,8 @@ import argparse, os, shutil, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from house import RULES
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
@@ -54,6 +56,7 @@ def notebook(path):
     return run(BIN / "nbdev_test", "--path", path, OMP_NUM_THREADS="1")
 
 
+def rule(name): return run(sys.executable, ".ci/house.py", name)
 def site():   return run(sys.executable, ".ci/site.py", "docs")
 def readme(): return run(sys.executable, ".ci/site.py", "readme", "--check")
 
@@ -70,6 +73,7 @@ def main(workers):
     "Run all checks; returns the number that failed."
     nbs = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if not any(part[0] in "._" for part in p.relative_to(ROOT).parts))
     results = [timed("notebooks are clean", clean), timed("saerob/ is in step with nbs/", in_sync)]
+    results += [timed(f"house rule: {r.__name__}", rule, r.__name__) for r in RULES]
     with ThreadPoolExecutor(workers) as pool:
         results += pool.map(lambda p: timed(str(p.relative_to(ROOT)), notebook, p), nbs)
     results += [timed("the site builds, no broken links", site), timed("README.md is nbs/index.ipynb", readme)]
