@@ -14,17 +14,22 @@ import torch
 from .core import checks
 from .model.subject import Subject
 
-# %% ../nbs/model/testing.ipynb #262a41bb
-PARAGRAPH = """The conductor lowered her baton, and for a moment nobody in the hall dared to clap. The old organ had been
-silent since the war; dust drifted down from its pipes. Outside, the market was busy: bread, cheese, flowers, fish and
-apples were sold from wooden tables, and children ran between them. A painter sat by the river with a small canvas and
-painted the bridge, the boats and the people on the other side. In the evening the streets were empty, and the lights
-of the town could be seen from the hills. The scientist who lived there wrote letters about the stars, the weather and
-the history of the valley. She said that a good question is better than a long answer."""
+# %% ../nbs/model/testing.ipynb #69895058
+PARAGRAPH = """The conductor lowered her baton, and for a moment nobody in the hall dared to clap. The old
+organ had been silent since the war; dust drifted down from its pipes. Outside, the market was
+busy: bread, cheese, flowers, fish and apples were sold from wooden tables, and children ran
+between them. A painter sat by the river with a small canvas and painted the bridge, the boats
+and the people on the other side. In the evening the streets were empty, and the lights of the
+town could be seen from the hills. The scientist who lived there wrote letters about the stars,
+the weather and the history of the valley. She said that a good question is better than a long
+answer."""
 
-# %% ../nbs/model/testing.ipynb #7859c975
-SPECIAL = {"llama": ("<s>", "</s>"), "gemma": ("<bos>", "<eos>"), "qwen": (None, "<|endoftext|>"),
-           "gpt2": ("<|endoftext|>", "<|endoftext|>"), "gpt_neox": ("<|endoftext|>", "<|endoftext|>")}  # BOS, EOS
+# %% ../nbs/model/testing.ipynb #20989d8e
+SPECIAL = {"llama": ("<s>", "</s>"),  # BOS and EOS
+           "gemma": ("<bos>", "<eos>"),
+           "qwen": (None, "<|endoftext|>"),
+           "gpt2": ("<|endoftext|>", "<|endoftext|>"),
+           "gpt_neox": ("<|endoftext|>", "<|endoftext|>")}
 FAMILIES = tuple(SPECIAL)
 
 @lru_cache
@@ -40,6 +45,7 @@ def _bpe(special: tuple, size: int) -> str:
     bpe.train_from_iterator([PARAGRAPH.replace("\n", " ")], trainer)
     return bpe.to_str()
 
+# %% ../nbs/model/testing.ipynb #b3f4c5fe
 def tiny_tokenizer(family: str="llama",  # one of `FAMILIES`
                    size: int=512,  # of the vocabulary, at most
                   ):  # a Hugging Face tokenizer
@@ -92,7 +98,7 @@ def tiny_lm(family: str="llama",  # one of `FAMILIES`
         torch.manual_seed(seed)
         return AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval(), tokenizer
 
-# %% ../nbs/model/testing.ipynb #0f16da45
+# %% ../nbs/model/testing.ipynb #07e4a563
 SAE_CLASSES = dict(topk="TopK", jumprelu="JumpReLU", relu="Standard", gated="Gated")  # names in SAELens
 
 def tiny_sae(architecture: str="topk",  # one of `SAE_CLASSES`
@@ -108,11 +114,12 @@ def tiny_sae(architecture: str="topk",  # one of `SAE_CLASSES`
     name = SAE_CLASSES[checks.one_of(architecture, "architecture", tuple(SAE_CLASSES))]
     extra = dict(k=k) if architecture == "topk" else {}
     config = getattr(sae_lens, f"{name}SAEConfig")
-    sae = getattr(sae_lens, f"{name}SAE")(config(d_in=d_model, d_sae=d_sae, device="cpu", dtype="float32", **extra))
+    cfg = config(d_in=d_model, d_sae=d_sae, device="cpu", dtype="float32", **extra)
+    sae = getattr(sae_lens, f"{name}SAE")(cfg)
     random = torch.randn(d_sae, d_model, generator=torch.Generator().manual_seed(seed))
     rows = torch.nn.functional.normalize(random, dim=-1)
     sae.W_dec.data = rows
-    sae.W_enc.data = rows.T.clone()
+    sae.W_enc.data = rows.T.contiguous()
     for name, weight in sae.named_parameters():
         if name in ("b_enc", "b_gate"): weight.data[:] = -threshold
         if name == "threshold": weight.data[:] = threshold

@@ -11,7 +11,7 @@ __all__ = ['CONDITIONS', 'CHANGES', 'paragraph', 'heading', 'table_block', 'text
            'study_part', 'rated_texts', 'grid_part', 'facts', 'absent', 'kept_table', 'Making', 'planned_parts',
            'steered_part', 'make_report']
 
-# %% ../../nbs/app/report.ipynb #d6c92d02
+# %% ../../nbs/app/report.ipynb #83de3940
 import base64
 import io
 import os
@@ -19,7 +19,7 @@ import platform
 import sys
 import time
 import traceback
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from itertools import combinations
@@ -48,12 +48,12 @@ from ..core.rank_correlation import critical, kendall
 from ..core.records import Run, atomic, manifest
 from ..core.results import Results, read_table
 from ..core.statistics import mean_interval
-from ..core.texts import data_path, instructions, pairs
+from ..core.texts import instructions, pairs
 from ..latents.activations import latent_stats
 from ..latents.directions import portrait
 from ..model.loading import shipped_saes
 from ..model.readout import DEFAULT_READOUT, reference_overlaps, tokenise
-from ..model.subject import Subject, SubjectError
+from ..model.subject import Subject
 from ..steering.generate import steer, text_measures
 from ..steering.scores import latent_scores, selection_agreement
 from ..study.presets import Preset, StudySize, preset
@@ -260,7 +260,7 @@ def lm_rows(
         ]
     return pd.DataFrame({"quantity": list(CHANGES.values())} | columns)
 
-# %% ../../nbs/app/report.ipynb #a82d8947
+# %% ../../nbs/app/report.ipynb #bdb231fc
 def typical_unit(
     overlaps: pd.Series,  # one per unit
 ) -> int:  # position
@@ -274,7 +274,7 @@ def example_blocks(s: Subject, results: Results, search: str, folder: Path, name
     control = results.rows(conditions_of(scenario_of(results.manifest))[0])
     texts = results.rows("before").text
     i = typical_unit(found.overlap)
-    original, edited = texts.iloc[i], found.adversarial_text.iloc[i]
+    original, edited = texts.iloc[i], found.text.iloc[i]
     fig = activation_figure(s, tokenise(s, original).ids, tokenise(s, edited).ids)
     blocks = [
         heading("One text, before and after"),
@@ -291,10 +291,10 @@ def example_blocks(s: Subject, results: Results, search: str, folder: Path, name
     for i in np.argsort(found.overlap.to_numpy(), kind="stable"):
         random = (
             f"random search: {percent(control.overlap.iloc[i])}, with "
-            f"“{visible(control.inserted.iloc[i]).strip()}”"
+            f"“{visible(control.edit.iloc[i]).strip()}”"
         )
         items.append(
-            marked(texts.iloc[i], found.adversarial_text.iloc[i])
+            marked(texts.iloc[i], found.text.iloc[i])
             | dict(remark=f"{percent(found.overlap.iloc[i])} left; {random}")
         )
     return blocks + [heading("The adversarial texts"), texts_block(items)]
@@ -368,7 +368,7 @@ def published_blocks(summary) -> list:
         paragraph(caution),
     ]
 
-# %% ../../nbs/app/report.ipynb #0bff2e8c
+# %% ../../nbs/app/report.ipynb #8e7cdd9c
 def scenario_row(
     name: str,  # of the scenario
     results: Results,  # as `evaluate` gives them
@@ -416,7 +416,7 @@ def scenarios_part(
     for name, results in runs.items():
         search = conditions_of(scenario_of(results.manifest))[1]
         found, text = results.rows(search).iloc[0], results.rows("before").text.iloc[0]
-        items.append(marked(text, found.adversarial_text) | dict(remark=name.replace("_", " ")))
+        items.append(marked(text, found.text) | dict(remark=name.replace("_", " ")))
     said = (
         f"{len(rows)} further scenarios on one or two texts each: enough to see them run, too few "
         "for a comparison."
@@ -509,13 +509,13 @@ def selection_part(
     ]
     return said, blocks
 
-# %% ../../nbs/app/report.ipynb #744ff49e
+# %% ../../nbs/app/report.ipynb #080b1030
 def steered_texts(
     s: Subject,  # the subject
     latents: list,  # indices
     factors: tuple,  # in units of each latent's max activation
     n_new: int = 40,  # tokens written
-) -> pd.DataFrame:  # prompt, latent, factor, text, broken, nll, distinct, reread
+) -> pd.DataFrame:  # prompt, steered, factor, text, broken, nll, distinct, reread
     "Greedy texts under rising factors, the unsteered one first, with three measures each."
     texts = steer(s, instructions().instruction[0], [None, *latents], factors, max_new_tokens=n_new)
     return texts.join(text_measures(s, texts)).drop(columns=["tokens"])
@@ -537,12 +537,12 @@ def steering_answer(
     texts: pd.DataFrame,  # from `steered_texts`
 ) -> str:
     "From which factor on the texts change, and how odd they become."
-    unsteered = texts[texts.latent == "unsteered"].iloc[0]
-    steered = texts[texts.latent != "unsteered"]
+    unsteered = texts[texts.steered == "unsteered"].iloc[0]
+    steered = texts[texts.steered != "unsteered"]
     changed = steered.text.ne(unsteered.text).groupby(steered.factor).mean()
     nll = steered.groupby("factor").nll.mean() - unsteered.nll
     return (
-        f"One instruction, {steered.latent.nunique()} latents: {percent(changed.iloc[0])} of the texts "
+        f"One instruction, {steered.steered.nunique()} latents: {percent(changed.iloc[0])} of the texts "
         f"change at {changed.index[0]:g} × "
         f"the max activation and {percent(changed.iloc[-1])} at {changed.index[-1]:g} ×; at the largest "
         f"factor their NLL is {nll.iloc[-1]:+.1f} nats "
@@ -550,7 +550,7 @@ def steering_answer(
         "the steering score has not passed its controls."
     )
 
-# %% ../../nbs/app/report.ipynb #a58dd891
+# %% ../../nbs/app/report.ipynb #0bd4ca33
 def steering_part(
     s: Subject,  # the subject
     texts: pd.DataFrame,  # from `steered_texts`
@@ -559,17 +559,17 @@ def steering_part(
 ) -> tuple:  # summary, blocks
     "The same instruction under rising factors."
     write_csv(texts, folder, "steered")
-    unsteered = texts[texts.latent == "unsteered"]
-    steered = texts[texts.latent != "unsteered"]
+    unsteered = texts[texts.steered == "unsteered"]
+    steered = texts[texts.steered != "unsteered"]
     said = steering_answer(texts)
     blocks = [
         paragraph(said, kind="answer"),
         paragraph(f"The instruction: “{unsteered.prompt.iloc[0]}”"),
         texts_block([steered_item(r) for r in unsteered.itertuples()]),
     ]
-    latents = [int(latent) for latent in steered.latent.unique()]
+    latents = [int(latent) for latent in steered.steered.unique()]
     for latent, name in zip(latents, latent_names(s, latents)):
-        own = steered[steered.latent.astype(int) == latent]
+        own = steered[steered.steered.astype(int) == latent]
         blocks += [
             heading(f"Latent {name} ({GROUPS[groups[latent]]})"),
             texts_block([steered_item(r) for r in own.itertuples()]),
@@ -714,7 +714,7 @@ def grid_part(
         *agreement_blocks(saes, caption, folder / "figures" / "grid.png"),
     ]
 
-# %% ../../nbs/app/report.ipynb #7a3b8470
+# %% ../../nbs/app/report.ipynb #60ab18f4
 def facts(
     p: Preset,  # what was run
     subjects: dict,  # name of SAE to `Subject`
@@ -731,7 +731,7 @@ def facts(
     factors = ", ".join(f"{x:g}" for x in p.steering.factors)
     return {
         "main attack": f"{scenario.goal!r}, {scenario.edit!r}, {scenario.search!r}, at most "
-        "{scenario.budget} forward passes",
+        f"{scenario.budget} forward passes",
         "other scenarios": "; ".join(
             f"{c.name}, {n} texts, {c.budget} forward passes" for c, n in p.attack.scenarios()
         )
@@ -746,7 +746,7 @@ def facts(
         "made": m["created"],
         "time": f"{seconds / 60:.1f} minutes",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-        "{torch.get_num_threads()} used by torch; {gpu}",
+        f"{torch.get_num_threads()} used by torch; {gpu}",
     }
 
 

@@ -64,13 +64,13 @@ def lm_change(
                     greedy_before=s.text(g0) if n_greedy else "",
                     greedy_after=s.text(g1) if n_greedy else "")
 
-# %% ../../nbs/attacks/attack.ipynb #b7e1089f
+# %% ../../nbs/attacks/attack.ipynb #82fac468
 @dataclass
 class AttackResult:
     "What an attack found, and what it cost."
     text: str  # the original
     adversarial_text: str  # what a person would type to get the effect
-    adversarial_tokens: torch.LongTensor = field(repr=False)  # [1, n] the tokens scored, up to the instruction
+    adversarial_tokens: torch.LongTensor = field(repr=False)  # [1, n] as scored, up to the instruction
     inserted: str  # the edit itself, as text
     before: float  # overlap in [0, 1] before; for one latent its activation
     natural: float  # the same after the natural continuation (suffix), or before any edit (replacement)
@@ -213,7 +213,7 @@ def can_be_typed(
     with_instruction = prompt.readout.before + prompt.text(edit) + prompt.readout.after
     return prompt.s.spell(prompt.whole(edit[None])) == with_instruction
 
-# %% ../../nbs/attacks/attack.ipynb #8d60a63e
+# %% ../../nbs/attacks/attack.ipynb #0a996cbc
 def check_attack(
     s: Subject,  # the subject
     text: str,  # the text to attack
@@ -235,8 +235,8 @@ def check_attack(
     if constraint is not None: check_kind(constraint, "constraint", Constraint, "KLBelow(0.2)")
     for piece in (goal, edit):
         if piece.missing:
-            raise SubjectError(f"{piece} leaves {piece.missing[0]} open, which only a Scenario can fill in from "
-                               f"its texts: give {type(piece).__name__} a {piece.missing[0]}.")
+            raise SubjectError(f"{piece} leaves {piece.missing[0]} open, which only a Scenario can fill in "
+                               f"from its texts: give {type(piece).__name__} a {piece.missing[0]}.")
     goal.check(s, text)
 
 def check_kind(

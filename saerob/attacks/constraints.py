@@ -40,7 +40,7 @@ def kl(
     "KL divergence of next-token distributions, before ‖ after."
     return (before.exp()*(before - after)).sum(-1)
 
-# %% ../../nbs/attacks/constraints.ipynb #29114037
+# %% ../../nbs/attacks/constraints.ipynb #c2736f39
 @dataclass(frozen=True)
 class KLBelow(Constraint):
     "The next-token distribution may move by at most `eps` nats (KL divergence, before ‖ after)."
@@ -53,7 +53,7 @@ class KLBelow(Constraint):
     def bind(self, state):
         "The constraint for one text."
         answer = Answer(state.prompt)
-        limit = natural_kl(state.prompt, answer.before) if self.eps == "natural" else self.eps
+        limit = natural_kl(state.prompt, answer.before) + 1e-4 if self.eps == "natural" else self.eps
         return BoundKL(answer, limit)
 
 @dataclass

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['special_ids', 'EditablePrompt', 'Suffix', 'Replace']
 
-# %% ../../nbs/attacks/edits.ipynb #d52437aa
+# %% ../../nbs/attacks/edits.ipynb #325000db
 import torch
 from dataclasses import dataclass
 from fastcore.basics import patch
 from .language import Edit, whole_or_none
-from ..core.checks import whole
+from ..core import checks
 from ..model.readout import DEFAULT_READOUT, Prompt, Readout, natural_continuation, tokenise
 from ..model.subject import Subject, SubjectError
 
@@ -85,13 +85,13 @@ def text(self: EditablePrompt, edit: torch.LongTensor) -> str:
     "The adversarial text of one edit [n], as a person would type it."
     return self.s.spell(self.without_instruction(edit[None])).removeprefix(self.readout.before)
 
-# %% ../../nbs/attacks/edits.ipynb #b38cc16c
+# %% ../../nbs/attacks/edits.ipynb #45b47852
 @dataclass(frozen=True)
 class Suffix(Edit):
     "Append tokens to the text."
     n: int = 1  # tokens to append
 
-    def __post_init__(self): self._store(n=whole(self.n, "n", low=1))
+    def __post_init__(self): self._store(n=checks.whole(self.n, "n", low=1))
 
     def on(self, s, prompt, readout=DEFAULT_READOUT):
         "The text with `n` editable positions at its end. Raises `SubjectError` when they do not fit."

@@ -46,7 +46,7 @@ def units(s: Subject,  # the subject
                 found[(unit["id"], *more.values()) if more else unit["id"]] = unit | more
     return found
 
-# %% ../../nbs/attacks/evaluate.ipynb #5c2ac6cd
+# %% ../../nbs/attacks/evaluate.ipynb #e9fae3e5
 def _text_table(texts, scenario):
     "Columns id, text and target of what was given."
     if isinstance(texts, str):
@@ -60,14 +60,15 @@ def _text_table(texts, scenario):
         there = [name for name in names if name in df]
         if not there:
             present = ", ".join(map(repr, df.columns))
-            raise ValueError(f"the scenario {scenario.name!r} needs a column {names[0]!r}; there are {present}.")
+            wanted = f"the scenario {scenario.name!r} needs a column {names[0]!r}"
+            raise ValueError(f"{wanted}, and the table has {present}.")
         columns[column] = df[there[0]].tolist()
     ids = df["id"].tolist() if "id" in df else list(range(1, len(df) + 1))
     if len(set(ids)) < len(ids):
         raise ValueError("two texts have the same id: give each its own, so that records can be told apart.")
     return pd.DataFrame(dict(id=ids, text=columns["text"], target=columns.get("target")))
 
-# %% ../../nbs/attacks/evaluate.ipynb #1a7124d1
+# %% ../../nbs/attacks/evaluate.ipynb #c876b6b3
 N_GREEDY = 12  # tokens of the LM's greedy continuation that are compared
 
 def _refuse_overlong(s, unit, scenario, readout):
@@ -78,8 +79,9 @@ def _refuse_overlong(s, unit, scenario, readout):
     n_added = 0 if scenario.replaces else scenario.edit.n
     n = n_text + n_added + N_GREEDY
     if s.max_tokens and n > s.max_tokens:
-        raise SubjectError(f"the text with id {unit['id']!r} is too long: with instruction, edit and {N_GREEDY} tokens "
-                           f"of continuation it takes {n} tokens, and the LM reads {s.max_tokens}.")
+        added = f"with the instruction, the edit and {N_GREEDY} tokens of continuation"
+        raise SubjectError(f"the text with id {unit['id']!r} is too long: {added} it takes {n} tokens, "
+                           f"and the LM reads {s.max_tokens}.")
 
 def _places(s, text, scenario, readout):
     "Where tokens are replaced: every position of the text, or none for a suffix."

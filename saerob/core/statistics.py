@@ -50,7 +50,7 @@ def check_level(
     "Refuse a confidence outside (0, 1). Raises ValueError."
     if not 0 < number(level, "level") < 1: raise ValueError(f"level must lie between 0 and 1: it is {level}.")
 
-# %% ../../nbs/core/statistics.ipynb #5080f68f
+# %% ../../nbs/core/statistics.ipynb #5e6dbc34
 def paired_difference(
     a,  # observations
     b,  # observations of the same units, in the same order
@@ -61,7 +61,8 @@ def paired_difference(
     "Mean of a - b with its BCa bootstrap interval over units. Raises ValueError for different shapes."
     a = np.asarray(a, float)
     b = np.asarray(b, float)
-    if a.shape != b.shape: raise ValueError(f"paired observations must match one to one: {a.shape} against {b.shape}.")
+    if a.shape != b.shape:
+        raise ValueError(f"paired observations must match one to one: {a.shape} against {b.shape}.")
     return mean_interval(a - b, level, n_resamples, seed)
 
 # %% ../../nbs/core/statistics.ipynb #38df1582
@@ -77,7 +78,7 @@ def share_interval(
     found = binomtest(int(hits), int(n)).proportion_ci(level, "wilson")
     return Interval(float(hits/n), float(found.low), float(found.high), int(n))
 
-# %% ../../nbs/core/statistics.ipynb #a1404914
+# %% ../../nbs/core/statistics.ipynb #1155f950
 def auroc(
     active,  # bool [n]: to which class each belongs
     scores,  # [n], NaN left out; or [n, d], one detector per column
@@ -85,7 +86,8 @@ def auroc(
     "Area under the ROC curve, ties counted half. Raises ValueError for different lengths."
     active = np.asarray(active, bool)
     scores = np.asarray(scores, float)
-    if len(active) != len(scores): raise ValueError(f"active and scores must match one to one: {len(active)} and {len(scores)}.")
+    if len(active) != len(scores):
+        raise ValueError(f"active and scores must match one to one: {len(active)} and {len(scores)}.")
     if scores.ndim == 2: return np.array([auroc(active, column) for column in scores.T])
     known = ~np.isnan(scores)
     if len(np.unique(active[known])) < 2: return float("nan")
@@ -95,9 +97,10 @@ def balanced_accuracy(
     active,  # bool [n]: what is true
     said,  # bool [n]: what was said
 ) -> float:  # 0.5 is chance; NaN where only one class is there
-    "Mean of the shares said right among the active and among the inactive. Raises ValueError for different lengths."
+    "Mean of the shares said right among active and inactive. Raises ValueError for different lengths."
     active = np.asarray(active, bool)
     said = np.asarray(said, bool)
-    if len(active) != len(said): raise ValueError(f"active and said must match one to one: {len(active)} and {len(said)}.")
+    if len(active) != len(said):
+        raise ValueError(f"active and said must match one to one: {len(active)} and {len(said)}.")
     if len(np.unique(active)) < 2: return float("nan")
     return float(balanced_accuracy_score(active, said))

@@ -60,7 +60,7 @@ def fetch_rows(
     except UnicodeDecodeError:
         raise ValueError(f"'{path.name}' is not text in UTF-8: save it as UTF-8") from None
 
-# %% ../../nbs/core/texts.ipynb #a5508d5c
+# %% ../../nbs/core/texts.ipynb #1fb6029b
 def open_text(
     path: Path,  # a file, compressed if its name ends in .gz
 ):  # the file, open for reading text
@@ -91,8 +91,9 @@ def check_fields(
         for row in reader:
             if n_fields is None and row: n_fields = len(row)
             if row and len(row) != n_fields:
-                raise ValueError(f"line {reader.line_num} of '{path.name}' has {len(row)} fields, the first row "
-                                 f"{n_fields}: a text that holds the separator must stand in quotation marks")
+                where = f"line {reader.line_num} of '{path.name}'"
+                raise ValueError(f"{where} has {len(row)} fields, the first row {n_fields}: "
+                                 "a text that holds the separator must stand in quotation marks")
     if n_fields is None: raise ValueError(f"'{path.name}' is empty")
 
 # %% ../../nbs/core/texts.ipynb #4b9d666c
@@ -122,7 +123,7 @@ def from_json_lines(
             rows.append(row)
     return pd.DataFrame(rows)
 
-# %% ../../nbs/core/texts.ipynb #a1333efb
+# %% ../../nbs/core/texts.ipynb #0ac10931
 def from_hub(
     source: str,  # `name` or `name:config`
     split: str,  # such as "train"
@@ -139,8 +140,9 @@ def from_hub(
         return pd.DataFrame(list(islice(shuffled, 2*limit)))
     except Exception as error:
         why = type(error).__name__
-        raise ConnectionError(f"'{source}' is no .csv or .jsonl file, and Hugging Face gave no data set of that name "
-                              f"with a split '{split}' ({why}): check name, split and network") from error
+        said = (f"'{source}' is no .csv or .jsonl file, and Hugging Face gave no data set of that name "
+                f"with a split '{split}' ({why}): check the name, the split and the network")
+        raise ConnectionError(said) from error
 
 # %% ../../nbs/core/texts.ipynb #4c7123cc
 def choose_columns(
@@ -198,7 +200,7 @@ def pairs() -> pd.DataFrame:  # columns id, x1, x2, x1_paraphrase; 120 rows
     "The shipped pairs: x1 art and humanities, x2 science and technology, written for saerob (CC-BY-4.0)."
     return read_pairs(data_path("pairs.csv"))
 
-# %% ../../nbs/core/texts.ipynb #7d7eae27
+# %% ../../nbs/core/texts.ipynb #dc9ba5c1
 def read_texts(
     source: str | Path | pd.DataFrame,  # table, .csv/.tsv/.json/.jsonl[.gz], or data set `name[:config]`
     text: str | int | list = "text",  # column: name, or number from 0; or a list of them to be joined
@@ -207,7 +209,7 @@ def read_texts(
     seed: int = 0,  # of that draw
     split: str = "train",  # split of a Hugging Face data set; unused otherwise
 ) -> pd.DataFrame:  # columns id (row number in the source, from 1), label (if asked for), text
-    "Texts; `.attrs['dropped']` counts rows without one. Raises ValueError, FileNotFoundError, ConnectionError."
+    "Texts; `.attrs['dropped']` counts the rest. Raises ValueError, FileNotFoundError, ConnectionError."
     parts = text if isinstance(text, list) else [text]
     df = fetch_rows(source, not isinstance(parts[0], int), split, limit, seed)
     columns = {} if label is None else {"label": label}

@@ -65,13 +65,13 @@ def encode_pre(self: Subject,
     finally: handle.remove()
     return found[0]
 
-# %% ../../nbs/model/codes.ipynb #f32eff21
+# %% ../../nbs/model/codes.ipynb #6ba5e7e4
 @patch
 def _foreign_preacts(self: Subject, h):
     "Pre-activations of an SAE that is not SAELens's."
     if hasattr(self.sae, "preacts"): return self.sae.preacts(h)
     warnings.warn(f"{type(self.sae).__name__} gives no pre-activations (no `preacts` method): "
-                  "its activations are used in their place, and gradients reach only latents that are active.",
+                  "its activations are used in their place, and gradients reach only active latents.",
                   stacklevel=3)
     return self.encode(h)
 

@@ -35,38 +35,49 @@ class _Places:
         "Arguments of a forward pass of some of the rows."
         return dict(attention_mask=self.mask[rows], position_ids=self.numbers[rows])
 
-# %% ../../nbs/model/generation.ipynb #1f86014c
+# %% ../../nbs/model/generation.ipynb #a41fd948
 @patch
 def _begin(self: Subject, rows, room, edit):
     "Run all but the last token of every row: a cache with `room` for more, the mask, and the last tokens."
-    from transformers import StaticCache
     different = {row: i for i, row in enumerate(dict.fromkeys(map(tuple, rows)))}
     ids, mask = _left_pad(list(different), self.tokenizer.eos_token_id or 0)
     ids = ids.to(self.device)
     mask = mask.to(self.device)
     which = torch.tensor([different[tuple(row)] for row in rows], device=self.device)
     n = ids.shape[1] - 1
-    cache = StaticCache(config=self.model.config, max_cache_len=n + room)
     places = _Places(mask[:, :-1])
+    cache = self._new_cache(n + room)
     inputs = dict(input_ids=ids[:, :n], past_key_values=cache, use_cache=True)
     if n and not edit: self.base(**inputs, **places.inputs())
     if n and edit: h = self._below(self.layer, **inputs, **places.inputs())
     cache.reorder_cache(which)
     if n and edit:
-        above = StaticCache(config=self.model.config, max_cache_len=n + room)
-        h = edit(h[which], torch.arange(len(rows), device=self.device))
-        with self._skipping(h, self.layer):
-            self.base(inputs_embeds=h, past_key_values=above, use_cache=True, **places.inputs(which))
-        cache.layers[self.layer + 1:] = above.layers[self.layer + 1:]
+        edited = edit(h[which], torch.arange(len(rows), device=self.device))
+        self._fill_above(cache, edited, places.inputs(which), n + room)
     return cache, mask[which], ids[which, -1:]
 
-# %% ../../nbs/model/generation.ipynb #0975e727
+# %% ../../nbs/model/generation.ipynb #e478e85e
+@patch
+def _new_cache(self: Subject, length: int):
+    "A cache in its final size."
+    from transformers import StaticCache
+    return StaticCache(config=self.model.config, max_cache_len=length)
+
+@patch
+def _fill_above(self: Subject, cache, h, places: dict, length: int) -> None:
+    "Run the blocks above L on residuals and put their keys and values into the cache."
+    above = self._new_cache(length)
+    with self._skipping(h, self.layer):
+        self.base(inputs_embeds=h, past_key_values=above, use_cache=True, **places)
+    cache.layers[self.layer + 1:] = above.layers[self.layer + 1:]
+
+# %% ../../nbs/model/generation.ipynb #679c7252
 def _generator(seed, device) -> torch.Generator:
     "A stream of random numbers."
     return torch.Generator(device).manual_seed(int(seed))
 
 class _Sampler:
-    "Picks next tokens: the largest logit, or a sample; every row has its own random numbers."
+    "Picks next tokens, the largest logit or a sample; every row has its own random numbers."
     def __init__(self, temperature, top_k, seeds, n, device):
         self.temperature = temperature
         self.top_k = top_k
@@ -75,21 +86,24 @@ class _Sampler:
             self.uniform = torch.stack(uniform).to(device)
         elif temperature: self.streams = [_generator(seed, device) for seed in seeds]
 
-    def __call__(self, logits, rows, step):
-        "Token ids [batch] from logits [batch, vocabulary], for the numbers of the rows [batch]."
-        if not self.temperature: return logits.argmax(-1)
-        if not self.top_k: return self.from_all(logits, rows)
-        values, tokens = logits.topk(min(self.top_k, logits.shape[-1]))
-        cumulative = (values.float()/self.temperature).softmax(-1).cumsum(-1)
-        drawn = self.uniform[rows, step, None]*cumulative[:, -1:]
-        return tokens.gather(1, (cumulative < drawn).sum(-1, keepdim=True)).squeeze(1)
+# %% ../../nbs/model/generation.ipynb #332da6e0
+@patch
+def __call__(self: _Sampler, logits, rows, step):
+    "Token ids [batch] from logits [batch, vocabulary], for the numbers of the rows [batch]."
+    if not self.temperature: return logits.argmax(-1)
+    if not self.top_k: return self.from_all(logits, rows)
+    values, tokens = logits.topk(min(self.top_k, logits.shape[-1]))
+    cumulative = (values.float()/self.temperature).softmax(-1).cumsum(-1)
+    drawn = self.uniform[rows, step, None]*cumulative[:, -1:]
+    return tokens.gather(1, (cumulative < drawn).sum(-1, keepdim=True)).squeeze(1)
 
-    def from_all(self, logits, rows):
-        "A sample from the whole vocabulary."
-        p = (logits.float()/self.temperature).softmax(-1)
-        streams = [self.streams[row] for row in rows.tolist()]
-        exponential = [torch.empty_like(q).exponential_(generator=stream) for q, stream in zip(p, streams)]
-        return (p/torch.stack(exponential)).argmax(-1)
+@patch
+def from_all(self: _Sampler, logits, rows):
+    "A sample from the whole vocabulary."
+    p = (logits.float()/self.temperature).softmax(-1)
+    streams = [self.streams[row] for row in rows.tolist()]
+    exponential = [torch.empty_like(q).exponential_(generator=stream) for q, stream in zip(p, streams)]
+    return (p/torch.stack(exponential)).argmax(-1)
 
 # %% ../../nbs/model/generation.ipynb #95676374
 @patch
@@ -128,7 +142,14 @@ class _Batch:
         cache.reorder_cache(keep)
         for name in ("ids", "mask", "numbers", "over"): setattr(self, name, getattr(self, name)[keep])
 
-# %% ../../nbs/model/generation.ipynb #1fe6b50e
+# %% ../../nbs/model/generation.ipynb #5393b662
+@patch
+def _edit_hook(self: Subject, edit, batch: _Batch):
+    "Put an edit on block L's output, for the rows that are still in the batch; returns the hook's handle."
+    def edited(module, args, output): return edit(_hidden(output), batch.numbers)
+    return self.blocks[self.layer].register_forward_hook(edited)
+
+# %% ../../nbs/model/generation.ipynb #3257ab9c
 @patch
 def _continue(self: Subject, rows, n, pick, edit, positions):
     "Continue rows in one batch, from which those that have ended are dropped."
@@ -136,12 +157,11 @@ def _continue(self: Subject, rows, n, pick, edit, positions):
     out = ends[-1].repeat(len(rows), n)
     cache, mask, ids = self._begin(rows, n, edit if positions == "all" else None)
     batch = _Batch(ids, mask)
-    def edited(module, args, output): return edit(_hidden(output), batch.numbers)
-    hook = self.blocks[self.layer].register_forward_hook(edited) if edit else None
+    options = dict(past_key_values=cache, use_cache=True, logits_to_keep=1)
+    hook = self._edit_hook(edit, batch) if edit else None
     try:
         for step in range(n):
-            output = self.model(**batch.inputs(), past_key_values=cache, use_cache=True, logits_to_keep=1)
-            logits = output.logits[:, -1]
+            logits = self.model(**batch.inputs(), **options).logits[:, -1]
             if hook and step == 0 and positions == "last": hook.remove()
             new = pick(logits, batch.numbers, step)
             broken = logits.isnan().any(-1) & ~batch.over
@@ -155,7 +175,7 @@ def _continue(self: Subject, rows, n, pick, edit, positions):
         if hook: hook.remove()
     return out
 
-# %% ../../nbs/model/generation.ipynb #80bd42f8
+# %% ../../nbs/model/generation.ipynb #0097db59
 @patch
 def _prompt_rows(self: Subject, prompts, max_new_tokens) -> list:
     "Prompts as lists of ids. Raises `SubjectError` for an empty one, or one too long for the context."
@@ -168,6 +188,16 @@ def _prompt_rows(self: Subject, prompts, max_new_tokens) -> list:
                            f"is {self.max_tokens}: shorten the prompt, or write less.")
     return rows
 
+# %% ../../nbs/model/generation.ipynb #135a7fb8
+@patch
+def _row_picker(self: Subject, n, temperature, top_k, seeds, n_rows):
+    "A function from a slice of rows to the sampler of these rows. Raises ValueError for senseless settings."
+    temperature = checks.number(temperature, "temperature", low=0)
+    if top_k is not None: top_k = checks.whole(top_k, "top_k", low=1)
+    seeds = _seed_list(seeds, n_rows)
+    def picker(part): return _Sampler(temperature, top_k, seeds[part], n, self.device)
+    return picker
+
 def _seed_list(seeds, n) -> list:
     "One seed per row. Raises ValueError for another number of them."
     if isinstance(seeds, numbers.Integral): seeds = [seeds]*n
@@ -176,7 +206,7 @@ def _seed_list(seeds, n) -> list:
         raise ValueError(f"there must be one seed, or one per prompt ({n}): there are {len(seeds)}.")
     return seeds
 
-# %% ../../nbs/model/generation.ipynb #f6462f1b
+# %% ../../nbs/model/generation.ipynb #f4a143a6
 @patch
 def generate(self: Subject,
              prompts,  # [batch, n] token ids, or a list of lists of ids of different lengths
@@ -190,15 +220,12 @@ def generate(self: Subject,
             ) -> torch.LongTensor:  # [batch, max_new_tokens]; EOS after a row's end
     "Continue every prompt, with an optional edit at block L; -1 from where logits are not numbers."
     n = checks.whole(max_new_tokens, "max_new_tokens", low=0)
-    temperature = checks.number(temperature, "temperature", low=0)
-    if top_k is not None: top_k = checks.whole(top_k, "top_k", low=1)
     checks.one_of(positions, "positions", ("all", "generated", "last"))
     rows = self._prompt_rows(prompts, n)
-    seeds = _seed_list(seeds, len(rows))
+    picker = self._row_picker(n, temperature, top_k, seeds, len(rows))
     def run(part):
-        pick = _Sampler(temperature, top_k, seeds[part], n, self.device)
         def edit_part(h, which): return edit(h, which + part.start)
-        return self._continue(rows[part], n, pick, edit_part if edit else None, positions)
+        return self._continue(rows[part], n, picker(part), edit_part if edit else None, positions)
     with torch.no_grad(): return in_chunks(run, len(rows), checks.whole(chunk, "chunk", low=1))
 
 # %% ../../nbs/model/generation.ipynb #bb968e6c

@@ -88,7 +88,7 @@ def _plain(value):
     "What stands for a value that JSON cannot hold: its numbers' type says little, so its class's name."
     return type(value).__name__
 
-# %% ../../nbs/model/identity.ipynb #1b49a506
+# %% ../../nbs/model/identity.ipynb #c1f1e54c
 TOKENIZER_PARTS = ("normalizer", "pre_tokenizer", "model", "added_tokens")  # what decides how a text is cut
 
 def tokenizer_fingerprint(tokenizer,  # a Hugging Face tokenizer
@@ -100,7 +100,7 @@ def tokenizer_fingerprint(tokenizer,  # a Hugging Face tokenizer
     if backend is not None:
         rules = json.loads(backend.to_str())
         parts["rules"] = {name: rules.get(name) for name in TOKENIZER_PARTS}
-    return hash_of(parts)
+    return hash_of(json.dumps(parts, sort_keys=True))  # as one text: the vocabulary is long
 
 # %% ../../nbs/model/identity.ipynb #bf879bd1
 @patch

@@ -95,7 +95,7 @@ def _find_folder(name) -> Path:
     raise SubjectError(f"no SAE called {str(name)!r} is shipped, and no folder of that name holds a cfg.json"
                        f"{_near(str(name), known)}; for a SAELens release give (release, id).")
 
-# %% ../../nbs/model/loading.ipynb #fe382afc
+# %% ../../nbs/model/loading.ipynb #b71ac157
 def _check_release(release: str, sae_id: str) -> None:
     "Does SAELens know the release and the id? Repositories (with a slash) are left to the hub."
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
@@ -104,7 +104,8 @@ def _check_release(release: str, sae_id: str) -> None:
         if "/" in release: return
         raise SubjectError(f"SAELens knows no release {release!r}{_near(release, list(releases))}.")
     ids = list(releases[release].saes_map)
-    if sae_id not in ids: raise SubjectError(f"release {release!r} has no SAE {sae_id!r}{_near(sae_id, ids)}.")
+    if sae_id not in ids:
+        raise SubjectError(f"release {release!r} has no SAE {sae_id!r}{_near(sae_id, ids)}.")
 
 def _from_hub(release: str, sae_id: str, device, dtype):
     "An SAE from SAELens' directory of releases, or from EleutherAI's repositories."
@@ -115,7 +116,7 @@ def _from_hub(release: str, sae_id: str, device, dtype):
     folder = snapshot_download(release, allow_patterns=f"{sae_id}/*")
     return _read_sparsify(Path(folder)/sae_id, device, dtype)
 
-# %% ../../nbs/model/loading.ipynb #3364f7b0
+# %% ../../nbs/model/loading.ipynb #b5e7bda3
 def load_sae(sae: str|Path|tuple,  # name of a shipped SAE, local folder, or (release or hub repository, id)
              device: str="cpu",  # torch device
              dtype: str="float32",  # of the weights in memory
@@ -128,10 +129,10 @@ def load_sae(sae: str|Path|tuple,  # name of a shipped SAE, local folder, or (re
     _check_release(release, sae_id)
     try: return _from_hub(release, sae_id, device, dtype)
     except (OSError, ConnectionError) as error:
-        raise SubjectError(f"SAE {sae_id!r} of {release!r} could not be downloaded ({type(error).__name__}): it needs "
-                           "the model hub once, or a local folder with its cfg.json and weights.") from None
+        raise SubjectError(f"SAE {sae_id!r} of {release!r} could not be downloaded ({type(error).__name__}): "
+                           "it needs the model hub once, or a local folder with cfg.json and weights.") from None
 
-# %% ../../nbs/model/loading.ipynb #bc705f8e
+# %% ../../nbs/model/loading.ipynb #51592b8e
 DTYPES = ("float32", "bfloat16", "float16")
 
 def _read_lm(model: str|Path,  # Hugging Face id or local folder
@@ -146,16 +147,16 @@ def _read_lm(model: str|Path,  # Hugging Face id or local folder
         lm = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype), **trust)
         return lm.to(device), AutoTokenizer.from_pretrained(model, **trust)
     except (OSError, ConnectionError) as error:
-        raise SubjectError(f"the LM {str(model)!r} could not be loaded: neither a local folder nor reachable on "
-                           f"the model hub ({type(error).__name__}).") from None
+        raise SubjectError(f"the LM {str(model)!r} could not be loaded: neither a local folder nor reachable "
+                           f"on the model hub ({type(error).__name__}).") from None
     except (ValueError, KeyError) as error:
         raise SubjectError(f"the LM {str(model)!r} could not be loaded: {error}") from None
 
-# %% ../../nbs/model/loading.ipynb #a8b1afe6
+# %% ../../nbs/model/loading.ipynb #6d7aa491
 @patch(cls_method=True)
 def load(cls: Subject,
          model: str|Path|None=None,  # Hugging Face id or local folder; None: the default LM
-         sae: str|Path|tuple|None=None,  # see `load_sae`; None: the default SAE when the LM is the default one
+         sae: str|Path|tuple|None=None,  # see `load_sae`; None: the default SAE for the default LM
          layer: int|None=None,  # the block to read; default: from the SAE's metadata
          device: str|None=None,  # default: "cuda" where there is a GPU, else "cpu"
          dtype: str="float32",  # of the LM; the SAE stays in float32

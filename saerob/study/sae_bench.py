@@ -18,66 +18,100 @@ from ..judging.detection import Windows
 from ..judging.scoring import DESCRIBE, DETECT, GRADE, NAME, detection_counts, detection_summary, unseen
 from ..model.subject import Subject
 
-# %% ../../nbs/study/sae_bench.ipynb #615e539b
-def detection_metrics(table: pd.DataFrame,  # from `interpretability`
-                     ) -> dict:
+# %% ../../nbs/study/sae_bench.ipynb #94760d08
+def detection_metrics(
+    table: pd.DataFrame,  # from `interpretability`
+) -> dict:
     "SAEBench's two numbers, and ours with their intervals."
     out = dict(autointerp_score=table.accuracy.mean(), autointerp_std_dev=table.accuracy.std())
     for measure, row in detection_summary(table).iterrows():
-        out |= {measure: row.value, f"{measure}_low": row.low, f"{measure}_high": row.high, f"{measure}_n": int(row.n)}
+        out |= {
+            measure: row.value,
+            f"{measure}_low": row.low,
+            f"{measure}_high": row.high,
+            f"{measure}_n": int(row.n),
+        }
     return out | {f"n_{what}": n for what, n in detection_counts(table).items()}
 
-# %% ../../nbs/study/sae_bench.ipynb #e9488821
-def shown_and_said(s: Subject,  # for its tokenizer
-                   table: pd.DataFrame,  # from `interpretability`
-                   w: Windows,  # that it was made from
-                  ) -> dict:  # latent to description, shown, unseen, truth, said, scores
+# %% ../../nbs/study/sae_bench.ipynb #92aa8ce2
+def shown_and_said(
+    s: Subject,  # for its tokenizer
+    table: pd.DataFrame,  # from `interpretability`
+    w: Windows,  # that it was made from
+) -> dict:  # latent to description, shown, unseen, truth, said, scores
     "The windows of every scored latent as text, with labels and answers."
     out = {}
     for latent, row in table[table.note == ""].iterrows():
         own = w.of(latent)
-        asked = own[~own.shown & (own.kind != "hard negative")] if "auroc_corpus" in table else unseen(w, latent)
+        asked = (
+            own[~own.shown & (own.kind != "hard negative")]
+            if "auroc_corpus" in table
+            else unseen(w, latent)
+        )
         out[str(latent)] = dict(
             description=row.description,
             shown=[w.marked(s, r) for r in own[own.shown].itertuples()],
             unseen=[w.marked(s, r) for r in asked.itertuples()],
-            truth=row.truth, said=row.predicted, scores=row.scores)
+            truth=row.truth,
+            said=row.predicted,
+            scores=row.scores,
+        )
     return out
 
-# %% ../../nbs/study/sae_bench.ipynb #6485e0c7
-def result_record(s: Subject,  # the subject
-                  table: pd.DataFrame,  # from `interpretability`
-                  w: Windows,  # that it was made from
-                  judge=None,  # that it was made with; None: the offline scorer
-                  release: str | None = None,  # where the SAE is from
-                  sae_id: str | None = None,  # its id there
-                 ) -> dict:  # plain JSON data
+# %% ../../nbs/study/sae_bench.ipynb #5e5fb3b4
+def result_record(
+    s: Subject,  # the subject
+    table: pd.DataFrame,  # from `interpretability`
+    w: Windows,  # that it was made from
+    judge=None,  # that it was made with; None: the offline scorer
+    release: str | None = None,  # where the SAE is from
+    sae_id: str | None = None,  # its id there
+) -> dict:  # plain JSON data
     "A result in SAEBench's shape."
     who = judge.identity() if judge is not None else dict(judge="offline")
     prompts = None if judge is None else [DESCRIBE, DETECT, NAME, GRADE]
-    config = dict(eval="autointerp", protocol=asdict(w.protocol), judge=who, latents=list(table.index), prompts=prompts)
+    config = dict(
+        eval="autointerp",
+        protocol=asdict(w.protocol),
+        judge=who,
+        latents=list(table.index),
+        prompts=prompts,
+    )
     m = manifest(config, w.protocol.seed, s.identity())
     columns = [c for c in table if c not in ("truth", "predicted", "scores", "description")]
     details = []
     for latent, row in table[columns].iterrows():
         details.append({"latent": latent} | {k: v for k, v in row.items() if not pd.isna(v)})
     cfg = getattr(s.sae, "cfg", None)
-    return jsonable(dict(
-        eval_type_id="autointerp", eval_config=m["config"], eval_id=m["id"], datetime_epoch_millis=int(time.time()*1000),
-        eval_result_metrics=dict(autointerp=detection_metrics(table)), eval_result_details=details,
-        eval_result_unstructured=shown_and_said(s, table, w), sae_bench_commit_hash="not made by SAEBench",
-        sae_lens_id=sae_id, sae_lens_release_id=release, sae_lens_version=m["versions"]["sae-lens"],
-        sae_cfg_dict=cfg.to_dict() if hasattr(cfg, "to_dict") else {},
-        saerob={k: m[k] for k in ("versions", "fingerprints", "seed", "created")}))
+    return jsonable(
+        dict(
+            eval_type_id="autointerp",
+            eval_config=m["config"],
+            eval_id=m["id"],
+            datetime_epoch_millis=int(time.time() * 1000),
+            eval_result_metrics=dict(autointerp=detection_metrics(table)),
+            eval_result_details=details,
+            eval_result_unstructured=shown_and_said(s, table, w),
+            sae_bench_commit_hash="not made by SAEBench",
+            sae_lens_id=sae_id,
+            sae_lens_release_id=release,
+            sae_lens_version=m["versions"]["sae-lens"],
+            sae_cfg_dict=cfg.to_dict() if hasattr(cfg, "to_dict") else {},
+            saerob={k: m[k] for k in ("versions", "fingerprints", "seed", "created")},
+        )
+    )
 
-# %% ../../nbs/study/sae_bench.ipynb #216997db
-def save_record(record: dict,  # from `result_record`
-                folder: str | Path,  # where it goes; made if missing
-               ) -> Path:  # the file, named after the SAE and the record's id
+# %% ../../nbs/study/sae_bench.ipynb #98176b16
+def save_record(
+    record: dict,  # from `result_record`
+    folder: str | Path,  # where it goes; made if missing
+) -> Path:  # the file, named after the SAE and the record's id
     "Write a result as JSON, whole or not at all."
     name = record["sae_lens_id"] or record["saerob"]["fingerprints"]["sae_weights"]
-    path = Path(folder)/f"{str(name).replace('/', '_')}_{record['eval_id']}_eval_results.json"
+    path = Path(folder) / f"{str(name).replace('/', '_')}_{record['eval_id']}_eval_results.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as draft:
-        draft.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        draft.write_text(
+            json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        )
     return path
