@@ -50,7 +50,7 @@ def seconds(call,  # function without arguments
     timer = Timer("call()", globals=dict(call=call), num_threads=torch.get_num_threads())
     return timer.timeit(1).mean
 
-# %% ../../nbs/app/bench.ipynb #0cf8549e
+# %% ../../nbs/app/bench.ipynb #7a6ad466
 def timed_pairs(baseline,  # function without arguments: the straightforward computation
                 ours,  # function without arguments: the fast path
                 rounds: int = 5,  # timed pairs
@@ -63,7 +63,7 @@ def timed_pairs(baseline,  # function without arguments: the straightforward com
     times = pd.DataFrame([dict(baseline=seconds(baseline), ours=seconds(ours)) for _ in range(rounds)])
     return times.assign(ratio=times.baseline/times.ours)
 
-
+# %% ../../nbs/app/bench.ipynb #b98e43ad
 def claim(times: pd.DataFrame,  # from `timed_pairs`
          ) -> dict:  # baseline_s, ours_s: medians; ratio, ratio_min, ratio_max over pairs; rounds
     "The claim that timings in pairs support."
@@ -88,7 +88,7 @@ def matmul_rate(m: int,  # rows of the left factor: tokens
     best = min([best] + [timer.timeit(1).mean for _ in range(repetitions)])
     return 2*m*k*n/best/1e9
 
-# %% ../../nbs/app/bench.ipynb #0bfc344e
+# %% ../../nbs/app/bench.ipynb #e1d8667b
 LM_SHAPES = ((900, 576, 1536), (900, 1536, 576), (3400, 576, 1536))
 LARGE_SHAPES = ((2048, 2048, 2048),)
 
@@ -97,29 +97,19 @@ def processor() -> str:
     "The processor's name."
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [
-            line.split(":")[1].strip()
-            for line in info.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        if names:
-            return names[0]
+        names = [line.split(":")[1].strip() for line in info.read_text().splitlines()
+                 if line.startswith("model name")]
+        if names: return names[0]
     return platform.processor() or platform.machine()
 
-
-def machine(
-    device: str = "cpu",  # torch device whose rates are measured
-    budget: float = 0.3,  # seconds per rate
-) -> dict:  # cpu, device, cores, threads, torch, and GFLOP/s as <dtype>_lm and <dtype>_large
+# %% ../../nbs/app/bench.ipynb #1fdec277
+def machine(device: str = "cpu",  # torch device whose rates are measured
+            budget: float = 0.3,  # seconds per rate
+           ) -> dict:  # cpu, device, cores, threads, torch, and GFLOP/s as <dtype>_lm and <dtype>_large
     "What the measurements run on, with the best matrix-multiply rates at this LM's shapes and at 2048³."
     gpu = device.startswith("cuda")
-    about = dict(
-        cpu=processor(),
-        device=torch.cuda.get_device_name() if gpu else "cpu",
-        cores=os.cpu_count(),
-        threads=torch.get_num_threads(),
-        torch=torch.__version__,
-    )
+    about = dict(cpu=processor(), device=torch.cuda.get_device_name() if gpu else "cpu",
+                 cores=os.cpu_count(), threads=torch.get_num_threads(), torch=torch.__version__)
     for dtype in ("float32", "bfloat16"):
         for name, shapes in (("lm", LM_SHAPES), ("large", LARGE_SHAPES)):
             rates = [matmul_rate(*shape, dtype, device, budget) for shape in shapes]
@@ -208,7 +198,7 @@ def disagreement(baseline: Candidates,  # the batch on the subject that the base
     overlaps = [baseline.objective.metric(baseline.s.encode(h).detach()) for h in (h0, h1)]
     return Disagreement(relative, (overlaps[1] - overlaps[0]).abs().max().item())
 
-# %% ../../nbs/app/bench.ipynb #5fae90d5
+# %% ../../nbs/app/bench.ipynb #f45c4535
 @patch
 def ranked(
     self: Candidates,
@@ -217,21 +207,17 @@ def ranked(
     "What a search would rank the candidates by. Without an SAE: cosine with the unedited text's residual."
     if sae_fits:
         z, pre = self.ours()
-        return dict(
-            overlap=self.objective.metric(z, pre),
-            loss=self.objective.loss(pre),
-            score=self.objective.score(z, pre),
-        )
+        return dict(overlap=self.objective.metric(z, pre), loss=self.objective.loss(pre),
+                    score=self.objective.score(z, pre))
     e = self.prompt
     h = self.s.resid(e.rest(self.tokens), past=e.past).float()
     unedited = self.s.resid(torch.cat([e.head, e.tail], 1)).float()
     return dict(loss=torch.cosine_similarity(h, unedited, dim=-1))
 
-# %% ../../nbs/app/bench.ipynb #a8cc7fa0
-def ranking_agreement(
-    exact: dict,  # of the full-precision reading, from `ranked`
-    cheap: dict,  # the same of another reading of the same candidates
-) -> dict:  # tau_<quantity>, rho_<quantity>, same_best, top10 (share), regret (overlap)
+# %% ../../nbs/app/bench.ipynb #09ce4b3b
+def ranking_agreement(exact: dict,  # of the full-precision reading, from `ranked`
+                      cheap: dict,  # the same of another reading of the same candidates
+                     ) -> dict:  # tau_<quantity>, rho_<quantity>, same_best, top10 (share), regret (overlap)
     "What a search loses by ranking candidates with a cheaper reading."
     a = {k: np.asarray(v.detach().float().cpu()) for k, v in exact.items()}
     b = {k: np.asarray(v.detach().float().cpu()) for k, v in cheap.items()}
@@ -239,39 +225,34 @@ def ranking_agreement(
     row = {}
     for k in ("overlap", "loss"):
         if k in a:
-            row |= {
-                f"tau_{k}": kendalltau(a[k], b[k]).statistic,
-                f"rho_{k}": spearmanr(a[k], b[k]).statistic,
-            }
+            row |= {f"tau_{k}": kendalltau(a[k], b[k]).statistic,
+                    f"rho_{k}": spearmanr(a[k], b[k]).statistic}
     ten_a = set(np.argsort(a[by], kind="stable")[:10])
     ten_b = set(np.argsort(b[by], kind="stable")[:10])
     best = a[by].argmin()
     won = b[by].argmin()
     row |= dict(same_best=bool(best == won), top10=len(ten_a & ten_b) / len(ten_a))
-    if "overlap" in a:
-        row["regret"] = a["overlap"][won] - a["overlap"][best]
+    if "overlap" in a: row["regret"] = a["overlap"][won] - a["overlap"][best]
     return row
 
-# %% ../../nbs/app/bench.ipynb #97db5ebc
+# %% ../../nbs/app/bench.ipynb #64176925
 @lru_cache(maxsize=2)
 def default_subject(dtype):
     "The default LM and SAE in a precision."
     return Subject.load(dtype=dtype)
 
-
-def subject_at(
-    layer: int,  # the block whose output is read
-    dtype: str = "float32",  # of the LM
-) -> Subject:
+# %% ../../nbs/app/bench.ipynb #9e7bfb4e
+def subject_at(layer: int,  # the block whose output is read
+               dtype: str = "float32",  # of the LM
+              ) -> Subject:
     "The default LM read at a layer. Off the SAE's own layer the SAE is run for its cost only."
     s = default_subject(dtype)
-    if layer == s.layer:
-        return s
+    if layer == s.layer: return s
     at_layer = s.with_sae(None, layer=layer)
     at_layer.sae = s.sae
     return at_layer
 
-# %% ../../nbs/app/bench.ipynb #b664f096
+# %% ../../nbs/app/bench.ipynb #5d8b9ef9
 class Setting(NamedTuple):
     "One row of `candidates`."
 
@@ -282,7 +263,7 @@ class Setting(NamedTuple):
     n_suffix: int = 3  # tokens of the suffix
     readout: Readout = PAPER_READOUT  # what follows it
 
-
+# %% ../../nbs/app/bench.ipynb #3fed37aa
 SETTINGS = [
     Setting(15, "float32", "float32", 10),
     Setting(15, "bfloat16", "float32"),
@@ -295,12 +276,11 @@ SETTINGS = [
     Setting(23, "bfloat16", "float32", 8, 1, DEFAULT_READOUT),
 ]
 
-# %% ../../nbs/app/bench.ipynb #6707d561
-def measure_setting(
-    setting: Setting,  # which row
-    rounds: int,  # timed pairs
-    batch: int,  # candidates per batch
-) -> dict:
+# %% ../../nbs/app/bench.ipynb #3d4019e7
+def measure_setting(setting: Setting,  # which row
+                    rounds: int,  # timed pairs
+                    batch: int,  # candidates per batch
+                   ) -> dict:
     "One row of `candidates`: time, arithmetic, and whether the numbers agree."
     fits = setting.layer == default_subject("float32").layer
     kw = dict(batch=batch, n_suffix=setting.n_suffix, readout=setting.readout)
@@ -311,42 +291,26 @@ def measure_setting(
     new = ours.prompt.rest(ours.tokens).shape[1]
     work = flops(ours.s, batch, new, n - new, setting.layer)
     what = f"block {setting.layer}, {setting.dtype} / {setting.baseline_dtype}"
-    if setting.readout == DEFAULT_READOUT:
-        what += ", default attack"
-    row = (
-        dict(
-            what=what,
-            unit="candidates/s",
-            baseline=batch / times["baseline_s"],
-            ours=batch / times["ours_s"],
-        )
-        | times
-    )
-    row |= dict(
-        target=setting.target,
-        layer=setting.layer,
-        dtype=setting.dtype,
-        baseline_dtype=setting.baseline_dtype,
-        batch=batch,
-        tokens=n,
-        tokens_run=new,
-        once_s=ours.once_s,
-        arithmetic=flops(ours.s, batch, n) / work,
-        gflops=work / times["ours_s"] / 1e9,
-    )
+    if setting.readout == DEFAULT_READOUT: what += ", default attack"
+    row = dict(what=what, unit="candidates/s", baseline=batch / times["baseline_s"],
+               ours=batch / times["ours_s"])
+    row |= times
+    row |= dict(target=setting.target, layer=setting.layer, dtype=setting.dtype,
+                baseline_dtype=setting.baseline_dtype, batch=batch, tokens=n, tokens_run=new,
+                once_s=ours.once_s, arithmetic=flops(ours.s, batch, n) / work,
+                gflops=work / times["ours_s"] / 1e9)
     row |= disagreement(baseline, ours, fits)._asdict()
-    if setting.dtype == "float32":
-        return row
+    if setting.dtype == "float32": return row
     exact = candidates_for(subject_at(setting.layer, "float32"), **kw).ranked(fits)
     return row | ranking_agreement(exact, ours.ranked(fits))
 
-
+# %% ../../nbs/app/bench.ipynb #4ba532f6
 def candidates(rounds=5, batch=100, settings=SETTINGS):
     "Attack candidates read per second: cached and cut short, against the whole model."
     for setting in settings:
         yield measure_setting(setting, rounds, batch)
 
-# %% ../../nbs/app/bench.ipynb #c515be61
+# %% ../../nbs/app/bench.ipynb #1a9f6888
 def exhaustive(rounds=3, batch=1024, few=100):
     "Tokens per second when all are tried: the default readout, one token, the LM in bfloat16."
     layer = default_subject("float32").layer
@@ -356,31 +320,20 @@ def exhaustive(rounds=3, batch=1024, few=100):
     new = ours.prompt.rest(ours.tokens).shape[1]
     work = flops(ours.s, batch, new, ours.prompt.head.shape[1], layer)
     rates = {k: times[k] * batch / few for k in ("ratio", "ratio_min", "ratio_max")}
-    yield (
-        dict(
-            what=f"every token, batches of {batch}, bfloat16 / float32",
-            unit="candidates/s",
-            baseline=few / times["baseline_s"],
-            ours=batch / times["ours_s"],
-            layer=layer,
-            dtype="bfloat16",
-            baseline_dtype="float32",
-            batch=batch,
-            tokens_run=new,
-            gflops=work / times["ours_s"] / 1e9,
-        )
-        | times
-        | rates
-    )
+    row = dict(what=f"every token, batches of {batch}, bfloat16 / float32", unit="candidates/s",
+               baseline=few / times["baseline_s"], ours=batch / times["ours_s"], layer=layer,
+               dtype="bfloat16", baseline_dtype="float32", batch=batch, tokens_run=new,
+               gflops=work / times["ours_s"] / 1e9)
+    yield row | times | rates
 
-# %% ../../nbs/app/bench.ipynb #bb1fd5a5
+# %% ../../nbs/app/bench.ipynb #1656772c
 def release_memory():
     "Give unused pages back to the system, where the C library can."
     gc.collect()
     try: ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError, TypeError): return
 
-
+# %% ../../nbs/app/bench.ipynb #08bf3850
 def peak_mb(call,  # function without arguments
             every: float = 0.001,  # seconds between samples
            ) -> float:  # MB (10⁶ bytes): on a GPU its own memory, else the process's resident set
@@ -406,7 +359,7 @@ def peak_mb(call,  # function without arguments
     watcher.join()
     return (max(samples) - samples[0])/1e6
 
-# %% ../../nbs/app/bench.ipynb #1ee275d8
+# %% ../../nbs/app/bench.ipynb #297f91b3
 def memory(rounds=1, sizes=(100, 400, 1600), layer=None):
     "Rise of memory while candidates are read, in chunks against all at once."
     s = subject_at(default_subject("float32").layer if layer is None else layer)
@@ -417,29 +370,19 @@ def memory(rounds=1, sizes=(100, 400, 1600), layer=None):
         ours = peak_mb(lambda: read(s, rest, past=c.prompt.past))
         baseline = peak_mb(lambda: s.encode(s.resid(rest, past=c.prompt.past, chunk=n)))
         first = first or ours
-        yield dict(
-            what=f"{n} candidates",
-            unit="MB",
-            baseline=baseline,
-            ours=ours,
-            ratio=baseline / ours,
-            layer=s.layer,
-            dtype="float32",
-            batch=n,
-            growth=ours / first,
-        )
+        yield dict(what=f"{n} candidates", unit="MB", baseline=baseline, ours=ours,
+                   ratio=baseline / ours, layer=s.layer, dtype="float32", batch=n, growth=ours / first)
 
-# %% ../../nbs/app/bench.ipynb #c7d67715
-def forwards_to_reach(
-    trace: pd.DataFrame,  # of an attack: forwards, best
-    overlap: float,  # to be reached
-    targeted: bool = True,  # larger is better
-) -> float:  # forward passes; NaN if it never got there
+# %% ../../nbs/app/bench.ipynb #7fbb9c37
+def forwards_to_reach(trace: pd.DataFrame,  # of an attack: forwards, best
+                      overlap: float,  # to be reached
+                      targeted: bool = True,  # larger is better
+                     ) -> float:  # forward passes; NaN if it never got there
     "Forward passes after which an attack was at least this good."
     there = trace[trace.best >= overlap - 1e-6] if targeted else trace[trace.best <= overlap + 1e-6]
     return float(there.forwards.iloc[0]) if len(there) else np.nan
 
-
+# %% ../../nbs/app/bench.ipynb #4b02f0f6
 class SearchRow(NamedTuple):
     "One row of `searches`."
 
@@ -450,84 +393,57 @@ class SearchRow(NamedTuple):
     target: float | None  # ratio that was promised
 
 
-SEARCH_ROWS = [
-    SearchRow("targeted suffix, 3 tokens", True, 3, 20, 5),
-    SearchRow("untargeted suffix, 1 token", False, 1, 10, None),
-]
+SEARCH_ROWS = [SearchRow("targeted suffix, 3 tokens", True, 3, 20, 5),
+               SearchRow("untargeted suffix, 1 token", False, 1, 10, None)]
 
-# %% ../../nbs/app/bench.ipynb #292b65c9
+# %% ../../nbs/app/bench.ipynb #9e11c953
 def searches(rounds=1, n=6, first=80, rows=SEARCH_ROWS, batch=200):
     "Forward passes that the default search needs for the published search's final effect."
     s = default_subject("bfloat16")
     defects = tuple(d for d in DEFECTS if d != "unchecked")
     for row in rows:
         theirs, mine = [], []
-        for text, other in pairs()[["x1", "x2"]][first : first + n].itertuples(index=False):
+        for text, other in pairs()[["x1", "x2"]][first:first + n].itertuples(index=False):
             goal = Targeted(other) if row.targeted else Untargeted()
             kw = dict(goal=goal, edit=Suffix(row.n_tokens), budget=float("inf"))
-            published = attack(
-                s, text, search=PublishedGCG(row.steps, batch=batch, defects=defects), **kw
-            )
+            published = attack(s, text, search=PublishedGCG(row.steps, batch=batch, defects=defects), **kw)
             ours = attack(s, text, search=TokenShifts(candidates=row.steps * batch), **kw)
             theirs.append(forwards_to_reach(published.trace, published.after, row.targeted))
             mine.append(forwards_to_reach(ours.trace, published.after, row.targeted))
         ratio = (pd.Series(theirs) / pd.Series(mine)).fillna(0)
-        yield dict(
-            what=row.what,
-            unit="forwards",
-            baseline=np.median(theirs),
-            ours=np.nanmedian(mine),
-            ratio=ratio.median(),
-            ratio_min=ratio.min(),
-            ratio_max=ratio.max(),
-            rounds=n,
-            target=row.target,
-            layer=s.layer,
-            dtype="bfloat16",
-            batch=batch,
-        )
+        yield dict(what=row.what, unit="forwards", baseline=np.median(theirs), ours=np.nanmedian(mine),
+                   ratio=ratio.median(), ratio_min=ratio.min(), ratio_max=ratio.max(), rounds=n,
+                   target=row.target, layer=s.layer, dtype="bfloat16", batch=batch)
 
-# %% ../../nbs/app/bench.ipynb #62f8d049
+# %% ../../nbs/app/bench.ipynb #ed6b6379
 def dictionary(rounds=3, n=24):
     "Latents scored per second: Δ Token Confidence of a whole dictionary against two forwards per latent."
     s = default_subject("float32")
     stats = latent_stats(s)
     scores = delta_token_confidence(s, stats=stats)
-    some = scores.index[:: len(scores) // n][:n]
+    some = scores.index[::len(scores)//n][:n]
 
     def baseline():
         return [delta_token_confidence_baseline(s, latent, scores.length[latent]) for latent in some]
 
-    def ours():
-        return delta_token_confidence(s, stats=stats)
+    def ours(): return delta_token_confidence(s, stats=stats)
 
     times = claim(timed_pairs(baseline, ours, rounds))
     off = np.abs(np.array(baseline()) - scores.delta_c[some]).max()
     rates = {k: times[k] * len(scores) / len(some) for k in ("ratio", "ratio_min", "ratio_max")}
-    yield (
-        dict(
-            what=f"{len(scores)} latents, float32",
-            unit="latents/s",
-            baseline=len(some) / times["baseline_s"],
-            ours=len(scores) / times["ours_s"],
-            target=40,
-            layer=s.layer,
-            dtype="float32",
-            batch=len(scores),
-            resid_diff=off,
-        )
-        | times
-        | rates
-    )
+    row = dict(what=f"{len(scores)} latents, float32", unit="latents/s",
+               baseline=len(some) / times["baseline_s"], ours=len(scores) / times["ours_s"],
+               target=40, layer=s.layer, dtype="float32", batch=len(scores), resid_diff=off)
+    yield row | times | rates
 
-# %% ../../nbs/app/bench.ipynb #926e63d9
+# %% ../../nbs/app/bench.ipynb #7bcacecb
 def steering(rounds=2, n_latents=8, factors=(0.5, 1.5), n_prompts=10, n=24):
     "Steered texts per second: everything in one batch, against one latent and factor at a time."
     s = default_subject("float32")
     asked = instructions().instruction.tolist()[:n_prompts]
     largest = latent_stats(s).table.max_activation
     alive = largest.index[largest > 0]
-    latents = alive[:: len(alive) // n_latents][:n_latents].tolist()
+    latents = alive[::len(alive)//n_latents][:n_latents].tolist()
     texts = {}
 
     def baseline():
@@ -538,29 +454,18 @@ def steering(rounds=2, n_latents=8, factors=(0.5, 1.5), n_prompts=10, n=24):
 
     tables = []
 
-    def ours():
-        tables.append(steer(s, asked, latents, factors, max_new_tokens=n))
+    def ours(): tables.append(steer(s, asked, latents, factors, max_new_tokens=n))
 
     times = claim(timed_pairs(baseline, ours, min(rounds, 2), warm=0))
     rows = len(tables[-1])
-    same = np.mean([texts[r.prompt, r.latent, r.factor] == r.text for r in tables[-1].itertuples()])
+    same = np.mean([texts[r.prompt, r.steered, r.factor] == r.text for r in tables[-1].itertuples()])
     target = 10 if s.device.type == "cuda" else 2
-    yield (
-        dict(
-            what=f"{rows} texts of {n} tokens",
-            unit="texts/s",
-            baseline=rows / times["baseline_s"],
-            ours=rows / times["ours_s"],
-            same_texts=same,
-            target=target,
-            layer=s.layer,
-            dtype="float32",
-            batch=rows,
-        )
-        | times
-    )
+    row = dict(what=f"{rows} texts of {n} tokens", unit="texts/s", baseline=rows / times["baseline_s"],
+               ours=rows / times["ours_s"], same_texts=same, target=target, layer=s.layer,
+               dtype="float32", batch=rows)
+    yield row | times
 
-# %% ../../nbs/app/bench.ipynb #6717cb3f
+# %% ../../nbs/app/bench.ipynb #557b3981
 def training(rounds=2, l0s=(12, 20, 40, 80, 130, 205), n_contexts=96, batch=512):
     "Training tokens per second: one pass of the LM for a grid, against one SAE after another."
     s = default_subject("bfloat16")
@@ -573,50 +478,31 @@ def training(rounds=2, l0s=(12, 20, 40, 80, 130, 205), n_contexts=96, batch=512)
             train(saes, stream, stream.per_epoch)
         return saes
 
-    apart, together = {}, {}
+    apart = {}
+    together = {}
 
     def baseline():
-        for l0 in l0s:
-            apart.update(grid([l0]))
+        for l0 in l0s: apart.update(grid([l0]))
 
-    def ours():
-        together.update(grid(l0s))
+    def ours(): together.update(grid(l0s))
 
     times = claim(timed_pairs(baseline, ours, min(rounds, 2), warm=0))
     n = len(l0s) * contexts.n_tokens
     off = max((apart[l0].W_dec - together[l0].W_dec).abs().max().item() for l0 in l0s)
-    yield (
-        dict(
-            what=f"{len(l0s)} SAEs, {contexts.n_tokens} tokens each",
-            unit="tokens/s",
-            baseline=n / times["baseline_s"],
-            ours=n / times["ours_s"],
-            layer=s.layer,
-            dtype="bfloat16",
-            batch=batch,
-            resid_diff=off,
-        )
-        | times
-    )
+    row = dict(what=f"{len(l0s)} SAEs, {contexts.n_tokens} tokens each", unit="tokens/s",
+               baseline=n / times["baseline_s"], ours=n / times["ours_s"], layer=s.layer,
+               dtype="bfloat16", batch=batch, resid_diff=off)
+    yield row | times
 
-# %% ../../nbs/app/bench.ipynb #ad023558
-FAMILIES = dict(
-    candidates=candidates,
-    exhaustive=exhaustive,
-    memory=memory,
-    searches=searches,
-    dictionary=dictionary,
-    steering=steering,
-    training=training,
-)
+# %% ../../nbs/app/bench.ipynb #218e1301
+FAMILIES = dict(candidates=candidates, exhaustive=exhaustive, memory=memory, searches=searches,
+                dictionary=dictionary, steering=steering, training=training)
 
-
+# %% ../../nbs/app/bench.ipynb #6fa73c3e
 def bench(
     rows: list | None = None,  # names in `FAMILIES`; None: all
     rounds: int = 3,  # timed pairs
-    folder: str
-    | Path
-    | None = None,  # of the table `bench`, in which these families are replaced; None: nothing is written
+    folder: str | Path | None = None,  # of the table `bench`, whose rows of these families are replaced
     budget: float = 0.3,  # seconds per rate of the machine
     tell=None,  # called with each row as it is finished
 ) -> pd.DataFrame:  # one row per measurement
@@ -629,13 +515,11 @@ def bench(
         for row in FAMILIES[name](rounds=rounds):
             peak = max(here.get(f"{row.get('dtype')}_{size}", np.nan) for size in ("lm", "large"))
             done.append(dict(row=name, **row, share=row.get("gflops", np.nan) / peak, **here))
-            if folder:
-                write_bench(pd.DataFrame(done), folder)
-            if tell:
-                tell(done[-1])
+            if folder: write_bench(pd.DataFrame(done), folder)
+            if tell: tell(done[-1])
     return pd.DataFrame(done)
 
-# %% ../../nbs/app/bench.ipynb #5eddf376
+# %% ../../nbs/app/bench.ipynb #fbb36b0d
 BENCH_COLUMNS = dict(
     row="row family",
     what="what was measured",
@@ -661,6 +545,10 @@ BENCH_COLUMNS = dict(
     resid_diff="largest disagreement, relative",
     overlap_diff="largest disagreement of overlaps",
     share="share of the matmul rate",
+)
+
+# %% ../../nbs/app/bench.ipynb #c00bda7f
+BENCH_COLUMNS |= dict(
     cpu="processor",
     device="torch device",
     cores="cores",
@@ -670,6 +558,10 @@ BENCH_COLUMNS = dict(
     float32_large="the same, 2048³",
     bfloat16_lm="the same, bfloat16, the LM's shapes",
     bfloat16_large="the same, 2048³",
+)
+
+# %% ../../nbs/app/bench.ipynb #b917bf5d
+BENCH_COLUMNS |= dict(  # agreement
     tau_loss="Kendall τ_b of losses with full precision",
     rho_loss="Spearman of the same",
     same_best="same best candidate",
@@ -681,11 +573,10 @@ BENCH_COLUMNS = dict(
     same_texts="share of texts equal letter by letter",
 )
 
-
-def write_bench(
-    new: pd.DataFrame,  # rows of one or more families
-    folder: str | Path,  # of the table
-) -> Path:
+# %% ../../nbs/app/bench.ipynb #54f0fd0f
+def write_bench(new: pd.DataFrame,  # rows of one or more families
+                folder: str | Path,  # of the table
+               ) -> Path:
     "Put rows into the table `bench`, in place of the same families' old ones."
     path = Path(folder) / "bench.csv"
     if path.exists():
@@ -694,27 +585,21 @@ def write_bench(
     columns = {c: BENCH_COLUMNS[c] for c in new}
     return save_table(new, "bench", "saerob.app.bench.bench", columns, seed=0, folder=folder)
 
-# %% ../../nbs/app/bench.ipynb #0b66646b
-def bench_summary(
-    rows: pd.DataFrame,  # from `bench`, or its table
-) -> pd.DataFrame:  # index row family and what
+# %% ../../nbs/app/bench.ipynb #c1c1b46a
+def bench_summary(rows: pd.DataFrame,  # from `bench`, or its table
+                 ) -> pd.DataFrame:  # index row family and what
     "The columns that carry the claims, and whether a target was met."
-    spread, met = [], []
+    spread = []
+    met = []
     for r in rows.itertuples():
-        spread.append(
-            f"{r.ratio_min:.1f} to {r.ratio_max:.1f}"
-            if pd.notna(getattr(r, "ratio_min", np.nan))
-            else ""
-        )
+        known = pd.notna(getattr(r, "ratio_min", np.nan))
+        spread.append(f"{r.ratio_min:.1f} to {r.ratio_max:.1f}" if known else "")
         target = getattr(r, "target", None)
-        if target is None or pd.isna(target):
-            met.append("")
-        else:
-            met.append(f"{'met' if r.ratio >= target else 'missed'} (≥ {target:g})")
+        if target is None or pd.isna(target): met.append("")
+        else: met.append(f"{'met' if r.ratio >= target else 'missed'} (≥ {target:g})")
     out = rows[["row", "what", "baseline", "ours", "unit", "ratio"]].assign(spread=spread, target=met)
     for c in ("arithmetic", "share", "resid_diff", "same_texts", "tau_overlap", "regret"):
-        if c in rows:
-            out[c] = rows[c]
+        if c in rows: out[c] = rows[c]
     return out.set_index(["row", "what"])
 
 # %% ../../nbs/app/bench.ipynb #6ece1b66

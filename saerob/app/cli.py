@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['UNDER_TEST', 'HOW', 'LM', 'SAE', 'LAYER', 'DEVICE', 'DTYPE', 'TRUST', 'SCALE', 'SEED', 'OUT', 'FOLDER', 'RESUME',
            'OVERWRITE', 'REFERENCE', 'SEARCH_NAMES', 'app', 'number_list', 'decimal_list', 'sae_name', 'load_subject',
-           'Place', 'fresh_folder', 'place', 'save_frame', 'Collected', 'collect', 'tempfile_folder', 'input_texts',
-           'text_lines', 'named_search', 'named_constraint', 'attack_row', 'attack_summary', 'attack_budget', 'show',
-           'attack_command', 'run_attacks', 'score_latents', 'evenly_spread', 'stats_of', 'scores_command',
-           'check_latents', 'run_scores', 'print_steered', 'steer_command', 'study_command', 'several_subjects',
-           'report_command', 'grid_command', 'saes_command', 'bench_command', 'sentence', 'main', 'complain']
+           'Place', 'fresh_folder', 'place', 'save_frame', 'Collected', 'collect', 'tempfile_folder', 'check_sources',
+           'input_texts', 'text_lines', 'named_search', 'named_constraint', 'switch_goal', 'attack_row',
+           'attack_summary', 'attack_budget', 'show', 'attack_command', 'run_attacks', 'score_latents', 'evenly_spread',
+           'stats_of', 'scores_command', 'check_latents', 'run_scores', 'print_steered', 'steer_command',
+           'study_command', 'several_subjects', 'report_command', 'grid_command', 'saes_command', 'bench_command',
+           'sentence', 'main', 'complain']
 
 # %% ../../nbs/app/cli.ipynb #54c1d375
 import os
@@ -20,10 +21,9 @@ from typing import Annotated, Literal, NamedTuple, Optional
 import click
 import typer
 
-# %% ../../nbs/app/cli.ipynb #f00e912d
-def number_list(
-    text: str,  # such as "3,17,40-49"
-) -> list:  # of whole numbers, in that order
+# %% ../../nbs/app/cli.ipynb #7a8e73a9
+def number_list(text: str,  # such as "3,17,40-49"
+               ) -> list:  # of whole numbers, in that order
     "A list of whole numbers and ranges. Raises `typer.BadParameter`."
     out = []
     for part in text.split(","):
@@ -33,18 +33,16 @@ def number_list(
         start = int(first)
         end = int(last) if dash else start
         if end < start:
-            raise typer.BadParameter(
-                f"{part!r} runs backwards: a range goes from the smaller number to the larger"
-            )
+            raise typer.BadParameter(f"{part!r} runs backwards: a range goes from the smaller number to "
+                                     "the larger")
         if end - start > 1_000_000:
             raise typer.BadParameter(f"{part!r} names more than a million numbers")
         out += range(start, end + 1)
     return out
 
-
-def decimal_list(
-    text: str,  # such as "0.5,1,2"
-) -> list:  # of finite floats
+# %% ../../nbs/app/cli.ipynb #427bb2cb
+def decimal_list(text: str,  # such as "0.5,1,2"
+                ) -> list:  # of finite floats
     "A list of numbers. Raises `typer.BadParameter`."
     try:
         out = [float(x) for x in text.split(",")]
@@ -54,102 +52,52 @@ def decimal_list(
         raise typer.BadParameter(f"{text!r} holds a number that is not finite")
     return out
 
-# %% ../../nbs/app/cli.ipynb #f3f6989b
-UNDER_TEST = (
-    "What is under test (default: SmolLM2-135M-Instruct and the TopK SAE that ships with saerob)"
-)
+# %% ../../nbs/app/cli.ipynb #f5493937
+UNDER_TEST = "What is under test (default: SmolLM2-135M-Instruct and the TopK SAE that ships with saerob)"
 HOW = "How much, and where to"
 
-LM = Annotated[
-    Optional[str],
-    typer.Option(
-        metavar="LM",
-        help="language model: Hugging Face id, or a folder that holds one",
-        rich_help_panel=UNDER_TEST,
-    ),
-]
-SAE = Annotated[
-    Optional[str],
-    typer.Option(
-        metavar="SAE",
-        rich_help_panel=UNDER_TEST,
-        help="sparse autoencoder: a shipped one (topk, batchtopk, relu, gated, jumprelu), a folder that "
-             "SAELens wrote, or "
-        "RELEASE:ID from SAELens' list, such as gemma-scope-2b-pt-res-canonical:layer_12/width_16k/canonical",
-    ),
-]
-LAYER = Annotated[
-    Optional[int],
-    typer.Option(
-        min=0, help="block whose output is read (default: the SAE says so)", rich_help_panel=UNDER_TEST
-    ),
-]
-DEVICE = Annotated[
-    Optional[str],
-    typer.Option(
-        help="cpu, cuda, cuda:1, … (default: a GPU where there is one)", rich_help_panel=UNDER_TEST
-    ),
-]
-DTYPE = Annotated[
-    Literal["float32", "bfloat16", "float16"],
-    typer.Option(help="of the LM's weights", rich_help_panel=UNDER_TEST),
-]
-TRUST = Annotated[
-    bool,
-    typer.Option(
-        "--trust-remote-code",
-        help="run code that comes with the LM; only for LMs you trust",
-        rich_help_panel=UNDER_TEST,
-    ),
-]
+LM = Annotated[Optional[str], typer.Option(
+    metavar="LM", help="language model: Hugging Face id, or a folder that holds one",
+    rich_help_panel=UNDER_TEST)]
+SAE = Annotated[Optional[str], typer.Option(
+    metavar="SAE", rich_help_panel=UNDER_TEST,
+    help="sparse autoencoder: a shipped one (topk, batchtopk, relu, gated, jumprelu), a folder that "
+         "SAELens wrote, or RELEASE:ID from SAELens' list, such as "
+         "gemma-scope-2b-pt-res-canonical:layer_12/width_16k/canonical")]
+LAYER = Annotated[Optional[int], typer.Option(
+    min=0, help="block whose output is read (default: the SAE says so)", rich_help_panel=UNDER_TEST)]
+DEVICE = Annotated[Optional[str], typer.Option(
+    help="cpu, cuda, cuda:1, … (default: a GPU where there is one)", rich_help_panel=UNDER_TEST)]
+DTYPE = Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(
+    help="of the LM's weights", rich_help_panel=UNDER_TEST)]
+TRUST = Annotated[bool, typer.Option(
+    "--trust-remote-code", help="run code that comes with the LM; only for LMs you trust",
+    rich_help_panel=UNDER_TEST)]
 
-# %% ../../nbs/app/cli.ipynb #b99e9636
-SCALE = Annotated[
-    Literal["smoke", "laptop", "gpu", "paper"],
-    typer.Option(
-        help="smoke: minutes on two cores; laptop: hours; gpu and paper want a GPU", rich_help_panel=HOW
-    ),
-]
+# %% ../../nbs/app/cli.ipynb #9b55c185
+SCALE = Annotated[Literal["smoke", "laptop", "gpu", "paper"], typer.Option(
+    help="smoke: minutes on two cores; laptop: hours; gpu and paper want a GPU", rich_help_panel=HOW)]
 SEED = Annotated[int, typer.Option(min=0, help="of everything random", rich_help_panel=HOW)]
-OUT = Annotated[
-    Optional[str],
-    typer.Option(
-        metavar="PATH",
-        rich_help_panel=HOW,
-        help="write the table to a .csv, .json or .jsonl file, or into a folder; rows are kept beside "
-             "it as they are finished",
-    ),
-]
-FOLDER = Annotated[
-    str,
-    typer.Option("--out", metavar="FOLDER", help="folder for tables and records", rich_help_panel=HOW),
-]
-RESUME = Annotated[
-    bool,
-    typer.Option(
-        "--resume",
-        rich_help_panel=HOW,
-        help="go on from the rows that an earlier, interrupted command kept beside --out",
-    ),
-]
-OVERWRITE = Annotated[
-    bool, typer.Option("--overwrite", help="replace a file that is there", rich_help_panel=HOW)
-]
-REFERENCE = Annotated[
-    Optional[str],
-    typer.Option(
-        metavar="FILE",
-        help="text, one per line, that max activations are taken from (default: the Brown corpus)",
-    ),
-]
+OUT = Annotated[Optional[str], typer.Option(
+    metavar="PATH", rich_help_panel=HOW,
+    help="write the table to a .csv, .json or .jsonl file, or into a folder; rows are kept beside it "
+         "as they are finished")]
+FOLDER = Annotated[str, typer.Option(
+    "--out", metavar="FOLDER", help="folder for tables and records", rich_help_panel=HOW)]
+RESUME = Annotated[bool, typer.Option(
+    "--resume", rich_help_panel=HOW,
+    help="go on from the rows that an earlier, interrupted command kept beside --out")]
+OVERWRITE = Annotated[bool, typer.Option(
+    "--overwrite", help="replace a file that is there", rich_help_panel=HOW)]
+REFERENCE = Annotated[Optional[str], typer.Option(
+    metavar="FILE",
+    help="text, one per line, that max activations are taken from (default: the Brown corpus)")]
 
-# %% ../../nbs/app/cli.ipynb #08c828db
-def sae_name(
-    text: str | None,  # as typed: a shipped SAE, a folder, or RELEASE:ID
-) -> str | tuple | None:  # as `Subject.load` takes it
+# %% ../../nbs/app/cli.ipynb #0a6849bd
+def sae_name(text: str | None,  # as typed: a shipped SAE, a folder, or RELEASE:ID
+            ) -> str | tuple | None:  # as `Subject.load` takes it
     "The SAE that a command line names."
-    if text is None or ":" not in text or Path(text).exists():
-        return text
+    if text is None or ":" not in text or Path(text).exists(): return text
     return tuple(text.split(":", 1))
 
 
@@ -160,18 +108,13 @@ def load_subject(lm, sae, layer, device, dtype, trust_remote_code=False):
     from saerob.model.subject import Subject, SubjectError
 
     if lm and not sae:
-        raise SubjectError(
-            f"which SAE? none is shipped for {lm!r}: add --sae FOLDER or --sae RELEASE:ID."
-        )
+        raise SubjectError(f"which SAE? none is shipped for {lm!r}: add --sae FOLDER or --sae RELEASE:ID.")
     if (device or "").startswith("cuda") and not torch.cuda.is_available():
-        raise SubjectError(
-            f"--device {device}: torch finds no GPU here; leave it out, or use --device cpu."
-        )
-    return Subject.load(
-        lm, sae_name(sae) or DEFAULT_SAE, layer, device, dtype, trust_remote_code=trust_remote_code
-    )
+        raise SubjectError(f"--device {device}: torch finds no GPU here; leave it out, or use --device cpu.")
+    return Subject.load(lm, sae_name(sae) or DEFAULT_SAE, layer, device, dtype,
+                        trust_remote_code=trust_remote_code)
 
-# %% ../../nbs/app/cli.ipynb #a5e6a833
+# %% ../../nbs/app/cli.ipynb #61cd5557
 class Place(NamedTuple):
     "Where a command's results go."
 
@@ -179,50 +122,39 @@ class Place(NamedTuple):
     records: Path | None  # the folder of the records
 
 
-def fresh_folder(
-    folder: Path,  # where records will go; made if missing
-    resume: bool = False,  # may there be records already?
-) -> Path:  # the same folder
+def fresh_folder(folder: Path,  # where records will go; made if missing
+                 resume: bool = False,  # may there be records already?
+                ) -> Path:  # the same folder
     "A folder that can be written to and holds no records. Raises ValueError."
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise ValueError(
-            f"--out: {folder} cannot be made ({e.strerror}); name another place."
-        ) from None
+        raise ValueError(f"--out: {folder} cannot be made ({e.strerror}); name another place.") from None
     if not os.access(folder, os.W_OK):
         raise ValueError(f"--out: {folder} cannot be written to; name another place.")
     kept = [*folder.glob("records.jsonl"), *folder.glob("*/records.jsonl")]
     if not resume and any(f.stat().st_size for f in kept):
-        raise ValueError(
-            f"{folder} holds the records of an earlier command: add --resume to go on from them, or "
-            "name another --out."
-        )
+        raise ValueError(f"{folder} holds the records of an earlier command: add --resume to go on from "
+                         "them, or name another --out.")
     return folder
 
-# %% ../../nbs/app/cli.ipynb #6d967748
-def place(
-    out: str | None,  # --out as typed
-    name: str,  # of the command, for the table's name in a folder
-    resume: bool = False,  # may there be records already?
-    overwrite: bool = False,  # may the table be there already?
-    source: str | None = None,  # a file that is read, which is never overwritten
-) -> Place:
+# %% ../../nbs/app/cli.ipynb #1932f861
+def place(out: str | None,  # --out as typed
+          name: str,  # of the command, for the table's name in a folder
+          resume: bool = False,  # may there be records already?
+          overwrite: bool = False,  # may the table be there already?
+          source: str | None = None,  # a file that is read, which is never overwritten
+         ) -> Place:
     "Where a command's table and records go. Raises ValueError for a place that will not do."
-    if out is None:
-        return Place(None, None)
+    if out is None: return Place(None, None)
     table = Path(out) if Path(out).suffix else Path(out) / f"{name}.csv"
     if table.suffix not in (".csv", ".json", ".jsonl"):
-        raise ValueError(
-            f"--out {out}: a table is written as .csv, .json or .jsonl, or into a folder, whose name "
-            "has no dot."
-        )
+        raise ValueError(f"--out {out}: a table is written as .csv, .json or .jsonl, or into a folder, whose "
+                         "name has no dot.")
     if source and Path(source).exists() and table.resolve() == Path(source).resolve():
         raise ValueError(f"--out {out} is the file that is read: name another place.")
     if table.exists() and not (overwrite or resume):
-        raise ValueError(
-            f"{table} is there already: add --overwrite to replace it, or name another --out."
-        )
+        raise ValueError(f"{table} is there already: add --overwrite to replace it, or name another --out.")
     return Place(table, fresh_folder(table.with_suffix(".run"), resume))
 
 # %% ../../nbs/app/cli.ipynb #ce274ea0
@@ -239,7 +171,7 @@ def save_frame(df,  # a table
             df.to_json(draft, orient="records", lines=lines, force_ascii=False, indent=None if lines else 1)
     print(f"written: {path}", file=sys.stderr)
 
-# %% ../../nbs/app/cli.ipynb #9a677a04
+# %% ../../nbs/app/cli.ipynb #752c90b1
 class Collected(NamedTuple):
     "What a command has measured."
     table: object  # DataFrame, one row per unit; `note` says why a unit failed
@@ -267,57 +199,59 @@ def collect(todo: dict,  # key of each unit to its columns, which are `measure`'
     rows = [done[key] if key in done else todo[key] | dict(note=str(failed[key])) for key in todo]
     return Collected(pd.DataFrame(rows), len(failed))
 
-
+# %% ../../nbs/app/cli.ipynb #1641e509
 def tempfile_folder(folder):
     "The folder itself, or a temporary one in its place, as a context manager."
     import contextlib
     import tempfile
     return contextlib.nullcontext(folder) if folder else tempfile.TemporaryDirectory()
 
-# %% ../../nbs/app/cli.ipynb #b1ab0fba
-def input_texts(
-    texts: list,  # given on the command line
-    file: str | None,  # a text file, a table, or "-" for stdin
-    column: str = "text",  # of a table
-    target: str | None = None,  # one target for all texts
-    target_column: str | None = None,  # a target for each text of a table
-    limit: int | None = None,  # only the first texts
-):  # DataFrame: text, and target where there is one
-    "The texts of a command. Raises FileNotFoundError or ValueError."
-    import pandas as pd
-    from saerob.core.texts import read_texts
-
-    if texts and file:
-        raise ValueError("give either texts or --file.")
+# %% ../../nbs/app/cli.ipynb #670d899d
+def check_sources(texts: list,  # given on the command line
+                  file: str | None,  # a text file, a table, or "-" for stdin
+                  target: str | None,  # one target for all texts
+                  target_column: str | None,  # a target for each text of a table
+                 ) -> None:
+    "Refuse sources of texts that are missing or exclude each other: FileNotFoundError or ValueError."
+    if texts and file: raise ValueError("give either texts or --file.")
     if not texts and not file:
         raise ValueError("which text? give one, or --file, which may be - for stdin.")
     if target_column and (target or not file):
         raise ValueError("--target-column names a column of --file, and stands in place of --target.")
     if file and file != "-" and not Path(file).is_file():
         raise FileNotFoundError(f"there is no file {file!r}.")
+
+# %% ../../nbs/app/cli.ipynb #7ba5a956
+def input_texts(texts: list,  # given on the command line
+                file: str | None,  # a text file, a table, or "-" for stdin
+                column: str = "text",  # of a table
+                target: str | None = None,  # one target for all texts
+                target_column: str | None = None,  # a target for each text of a table
+                limit: int | None = None,  # only the first texts
+               ):  # DataFrame: text, and target where there is one
+    "The texts of a command. Raises FileNotFoundError or ValueError."
+    import pandas as pd
+    from saerob.core.texts import read_texts
+
+    check_sources(texts, file, target, target_column)
     if file and Path(file.removesuffix(".gz")).suffix.lower() in (".csv", ".tsv", ".json", ".jsonl"):
         df = read_texts(file, column, target_column)
-        if target_column:
-            df = df.rename(columns={"label": "target", target_column: "target"})
+        if target_column: df = df.rename(columns={"label": "target", target_column: "target"})
     else:
-        if target_column:
-            raise ValueError(f"--target-column needs a table, and {file} has no columns.")
+        if target_column: raise ValueError(f"--target-column needs a table, and {file} has no columns.")
         df = pd.DataFrame(dict(text=texts or text_lines(file)))
-    if df.empty:
-        raise ValueError(f"{file} holds no text.")
-    if target is not None:
-        df["target"] = target
+    if df.empty: raise ValueError(f"{file} holds no text.")
+    if target is not None: df["target"] = target
     return df[["text", "target"] if "target" in df else ["text"]].drop_duplicates().head(limit)
 
-
-def text_lines(
-    file: str,  # a path, or "-" for stdin
-) -> list:  # of lines that are not blank
+# %% ../../nbs/app/cli.ipynb #1ea7109d
+def text_lines(file: str,  # a path, or "-" for stdin
+              ) -> list:  # of lines that are not blank
     "One text per line."
     lines = sys.stdin if file == "-" else Path(file).read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip()]
 
-# %% ../../nbs/app/cli.ipynb #0ec53773
+# %% ../../nbs/app/cli.ipynb #1a2facc6
 SEARCH_NAMES = ("token-shifts", "gcg", "random", "beam", "surrogate", "exhaustive", "published")
 
 
@@ -327,8 +261,8 @@ def named_search(name: str | None,  # one of `SEARCH_NAMES`; None: the default
     "The search that an option names."
     from saerob.attacks import GCG, Beam, Exhaustive, Random, Surrogate, TokenShifts, li2025
     if name is None: return None
-    known = {"token-shifts": TokenShifts, "gcg": GCG, "random": Random, "beam": Beam, "surrogate": Surrogate,
-             "exhaustive": Exhaustive, "published": li2025}
+    known = {"token-shifts": TokenShifts, "gcg": GCG, "random": Random, "beam": Beam,
+             "surrogate": Surrogate, "exhaustive": Exhaustive, "published": li2025}
     return known[name]() if batch is None else known[name](batch=batch)
 
 
@@ -341,31 +275,38 @@ def named_constraint(kl_below: float | None,  # nats
     if kl_below is not None: return KLBelow(kl_below)
     return SameNextToken() if same_next else None
 
-# %% ../../nbs/app/cli.ipynb #8c2fa257
-def attack_row(
-    s,  # the subject
-    text: str,  # to attack
-    target: str | None = None,  # text to move towards
-    switch=None,  # a `Switch` goal, whose latent may be left open
-    control: bool = True,  # also random tokens at equal forward passes?
-    **how,  # edit, search, constraint, budget, readout, seed: as for `attack`
-) -> dict:
-    "One attack beside its controls. Raises `SubjectError`."
+# %% ../../nbs/app/cli.ipynb #dcdd648f
+def switch_goal(s,  # the subject
+                text: str,  # to attack
+                switch,  # a `Switch` goal, whose latent may be left open
+                target: str | None,  # text to move towards
+                readout,  # how texts are read
+               ):  # the same goal with a latent
+    "The goal of switching one latent of a text. Raises `SubjectError` where there is none to switch."
     from dataclasses import replace
-    from saerob.attacks import Random, Targeted, Untargeted, attack, choose_latents
+    from saerob.attacks import choose_latents
     from saerob.model.subject import SubjectError
+
+    latents = [switch.latent]
+    if switch.latent is None: latents = choose_latents(s, text, switch, target, n=1, readout=readout)
+    if not latents: raise SubjectError("this text has no latent to switch: name one with --latent.")
+    return replace(switch, latent=int(latents[0]))
+
+# %% ../../nbs/app/cli.ipynb #95094576
+def attack_row(s,  # the subject
+               text: str,  # to attack
+               target: str | None = None,  # text to move towards
+               switch=None,  # a `Switch` goal, whose latent may be left open
+               control: bool = True,  # also random tokens at equal forward passes?
+               **how,  # edit, search, constraint, budget, readout, seed: as for `attack`
+              ) -> dict:
+    "One attack beside its controls. Raises `SubjectError`."
+    from saerob.attacks import Random, Targeted, Untargeted, attack
 
     goal = Targeted(target) if target else Untargeted()
     out = {}
     if switch is not None:
-        latents = (
-            [switch.latent]
-            if switch.latent is not None
-            else choose_latents(s, text, switch, target, n=1, readout=how["readout"])
-        )
-        if not latents:
-            raise SubjectError("this text has no latent to switch: name one with --latent.")
-        goal = replace(switch, latent=int(latents[0]))
+        goal = switch_goal(s, text, switch, target, how["readout"])
         out = dict(latent=goal.latent, switch="on" if goal.on else "off")
     r = attack(s, text, goal=goal, **how)
     out |= dict(before=r.before, natural=r.natural)
@@ -373,15 +314,12 @@ def attack_row(
         q = attack(s, text, goal=goal, **how | dict(search=Random(), budget=r.forwards))
         out |= dict(random=q.after, random_inserted=q.inserted, random_success=q.success)
     found = ("after", "inserted", "adversarial_text", "success", "feasible", "round_trips", "forwards")
-    change = r.lm_change._asdict()
-    return (
-        out | {name: getattr(r, name) for name in found} | dict(search=type(r.search).__name__) | change
-    )
+    out |= {name: getattr(r, name) for name in found}
+    return out | dict(search=type(r.search).__name__) | r.lm_change._asdict()
 
-# %% ../../nbs/app/cli.ipynb #a1ba5e09
-def attack_summary(
-    df,  # rows of `attack_row`, with a note where one failed
-):  # DataFrame: index condition; mean (or share of successes), low, high, n
+# %% ../../nbs/app/cli.ipynb #f0e11b78
+def attack_summary(df,  # rows of `attack_row`, with a note where one failed
+                  ):  # DataFrame: index condition; mean (or share of successes), low, high, n
     "What the rows say together."
     import pandas as pd
     from saerob.core.statistics import mean_interval, paired_difference, share_interval
@@ -389,11 +327,8 @@ def attack_summary(
     ok = df if "note" not in df else df[df.note.isna()]
     rows = {}
     if "switch" in ok:
-        hits = {
-            c: ok[k].astype(bool)
-            for c, k in dict(random="random_success", attack="success").items()
-            if k in ok
-        }
+        hits = {c: ok[k].astype(bool)
+                for c, k in dict(random="random_success", attack="success").items() if k in ok}
         rows = {f"success, {c}": share_interval(int(h.sum()), len(h)) for c, h in hits.items()}
     else:
         columns = dict(before="before", natural="natural", random="random", attack="after")
@@ -404,18 +339,13 @@ def attack_summary(
     table = {name: dict(mean=i.value, low=i.low, high=i.high, n=i.n) for name, i in rows.items()}
     return pd.DataFrame(table).T.rename_axis("condition").astype({"n": int})
 
-# %% ../../nbs/app/cli.ipynb #6d808e34
+# %% ../../nbs/app/cli.ipynb #91718d79
 app = typer.Typer(
-    help="Two questions for a sparse autoencoder (SAE) before anybody relies on it: can a small edit of "
-         "the text "
-    "rewrite which latents are active, and do its interpretable latents steer the model?",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    add_completion=True,
-    epilog="exit codes: 0 done; 1 done, but some rows failed; 2 nothing was done, one sentence says why; "
-    "130 Ctrl-C; 141 broken pipe",
-)
+    help="Two questions for a sparse autoencoder (SAE) before anybody relies on it: can a small edit "
+         "of the text rewrite which latents are active, and do its interpretable latents steer the model?",
+    epilog="exit codes: 0 done; 1 done, but some rows failed; 2 nothing was done, one sentence says "
+           "why; 130 Ctrl-C; 141 broken pipe",
+    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=True)
 
 
 def attack_budget(scale, candidates, switch, target, position):
@@ -423,13 +353,10 @@ def attack_budget(scale, candidates, switch, target, position):
     from saerob.attacks.evaluate import SCENARIOS
     from saerob.study.presets import preset
 
-    if candidates is not None:
-        return candidates
-    if scale != "paper":
-        return preset(scale).attack.main_candidates + 1
+    if candidates is not None: return candidates
+    if scale != "paper": return preset(scale).attack.main_candidates + 1
     words = ["targeted" if target else "untargeted", "suffix" if position is None else "replacement"]
-    if switch:
-        words.append("activate" if switch == "on" else "deactivate")
+    if switch: words.append("activate" if switch == "on" else "deactivate")
     return SCENARIOS["_".join(words)].budget
 
 
@@ -437,78 +364,44 @@ def show(df, **kw):
     "A table on stdout."
     print(df.to_string(max_colwidth=60, **kw))
 
-# %% ../../nbs/app/cli.ipynb #80c94b29
+# %% ../../nbs/app/cli.ipynb #fa10929a
 @app.command("attack")
 def attack_command(
-    texts: Annotated[
-        Optional[list[str]],
-        typer.Argument(metavar="TEXT ...", help="texts to attack, in quotation marks"),
-    ] = None,
-    file: Annotated[
-        Optional[str],
-        typer.Option(
-            help="read texts from here: one per line, or a .csv, .tsv, .json or .jsonl table; - for stdin"
-        ),
-    ] = None,
+    texts: Annotated[Optional[list[str]], typer.Argument(
+        metavar="TEXT ...", help="texts to attack, in quotation marks")] = None,
+    file: Annotated[Optional[str], typer.Option(
+        help="read texts from here: one per line, or a .csv, .tsv, .json or .jsonl table; - for "
+             "stdin")] = None,
     column: Annotated[str, typer.Option(help="column of a table that holds the texts")] = "text",
     limit: Annotated[Optional[int], typer.Option(min=1, help="only the first N texts")] = None,
-    target: Annotated[
-        Optional[str], typer.Option(metavar="TEXT", help="move towards the active latents of this text")
-    ] = None,
-    target_column: Annotated[
-        Optional[str], typer.Option(help="a target for each text of a table")
-    ] = None,
-    switch: Annotated[
-        Optional[Literal["on", "off"]],
-        typer.Option(help="aim at a single latent and switch it on or off"),
-    ] = None,
-    latent: Annotated[
-        Optional[int],
-        typer.Option(min=0, help="which latent (default: the first that the paper would choose)"),
-    ] = None,
-    suffix: Annotated[
-        Optional[int],
-        typer.Option(min=1, max=64, help="tokens to append (default: 1; 3 with a target)"),
-    ] = None,
-    replace: Annotated[
-        Optional[int],
-        typer.Option(
-            min=0, metavar="POSITION", help="replace this token of the text instead, counted from 0"
-        ),
-    ] = None,
-    search: Annotated[
-        Optional[Literal[SEARCH_NAMES]],
-        typer.Option(
-            help="how tokens are found (default: token-shifts where they ship for the LM, else gcg)"
-        ),
-    ] = None,
-    budget: Annotated[
-        Optional[int],
-        typer.Option(
-            min=0, help="forward passes the search may use; 0 only measures (default: by --scale)"
-        ),
-    ] = None,
+    target: Annotated[Optional[str], typer.Option(
+        metavar="TEXT", help="move towards the active latents of this text")] = None,
+    target_column: Annotated[Optional[str], typer.Option(
+        help="a target for each text of a table")] = None,
+    switch: Annotated[Optional[Literal["on", "off"]], typer.Option(
+        help="aim at a single latent and switch it on or off")] = None,
+    latent: Annotated[Optional[int], typer.Option(
+        min=0, help="which latent (default: the first that the paper would choose)")] = None,
+    suffix: Annotated[Optional[int], typer.Option(
+        min=1, max=64, help="tokens to append (default: 1; 3 with a target)")] = None,
+    replace: Annotated[Optional[int], typer.Option(
+        min=0, metavar="POSITION",
+        help="replace this token of the text instead, counted from 0")] = None,
+    search: Annotated[Optional[Literal[SEARCH_NAMES]], typer.Option(
+        help="how tokens are found (default: token-shifts where they ship for the LM, else gcg)")] = None,
+    budget: Annotated[Optional[int], typer.Option(
+        min=0, help="forward passes the search may use; 0 only measures (default: by --scale)")] = None,
     batch: Annotated[Optional[int], typer.Option(min=1, help="candidates per step of --search")] = None,
-    kl_below: Annotated[
-        Optional[float],
-        typer.Option(
-            min=0, help="only edits that change the LM's next token by less than this KL, in nats"
-        ),
-    ] = None,
-    same_next: Annotated[
-        bool, typer.Option("--same-next", help="only edits that keep the LM's likeliest next token")
-    ] = False,
-    instruction: Annotated[
-        Optional[str],
-        typer.Option(help=r"put after the text before it is read (default: '\nKeywords:')"),
-    ] = None,
-    pool: Annotated[
-        Literal["last", "mean", "max"], typer.Option(help="how the instruction's positions are pooled")
-    ] = "last",
-    no_control: Annotated[
-        bool,
-        typer.Option("--no-control", help="leave out random tokens at equal cost, in half the time"),
-    ] = False,
+    kl_below: Annotated[Optional[float], typer.Option(
+        min=0, help="only edits that change the LM's next token by less than this KL, in nats")] = None,
+    same_next: Annotated[bool, typer.Option(
+        "--same-next", help="only edits that keep the LM's likeliest next token")] = False,
+    instruction: Annotated[Optional[str], typer.Option(
+        help=r"put after the text before it is read (default: '\nKeywords:')")] = None,
+    pool: Annotated[Literal["last", "mean", "max"], typer.Option(
+        help="how the instruction's positions are pooled")] = "last",
+    no_control: Annotated[bool, typer.Option(
+        "--no-control", help="leave out random tokens at equal cost, in half the time")] = False,
     lm: LM = None,
     sae: SAE = None,
     layer: LAYER = None,
@@ -533,20 +426,13 @@ def attack_command(
     df = input_texts(texts, file, column, target, target_column, limit)
     targeted = "target" in df
     after = DEFAULT_READOUT.after if instruction is None else instruction.replace("\\n", "\n")
-    edit = (
-        Replace(replace)
-        if replace is not None
-        else Suffix(suffix or (3 if targeted and not switch else 1))
-    )
+    edit = (Replace(replace) if replace is not None
+            else Suffix(suffix or (3 if targeted and not switch else 1)))
     goal = Switch(latent, switch == "on", targeted) if switch else None
-    how = dict(
-        edit=edit,
-        search=named_search(search, batch),
-        constraint=named_constraint(kl_below, same_next),
-        budget=attack_budget(scale, budget, switch, targeted, replace),
-        readout=Readout(after=after, pool=pool),
-        seed=seed,
-    )
+    how = dict(edit=edit, search=named_search(search, batch),
+               constraint=named_constraint(kl_below, same_next),
+               budget=attack_budget(scale, budget, switch, targeted, replace),
+               readout=Readout(after=after, pool=pool), seed=seed)
     s = load_subject(lm, sae, layer, device, dtype, trust)
     return run_attacks(s, df, goal, how, where, not no_control)
 
@@ -568,7 +454,7 @@ def run_attacks(s, df, goal, how, where, control):
         show(attack_summary(got.table).round(2))
     return int(got.failed > 0)
 
-# %% ../../nbs/app/cli.ipynb #cbb98809
+# %% ../../nbs/app/cli.ipynb #e96048fe
 def score_latents(s,  # the subject
                   latents: list,  # indices
                   stats,  # `LatentStats`
@@ -586,7 +472,7 @@ def score_latents(s,  # the subject
     joined = pd.concat(parts, axis=1)
     return joined.loc[:, ~joined.columns.duplicated()]
 
-
+# %% ../../nbs/app/cli.ipynb #44bd78b7
 def evenly_spread(n: int,  # how many there are
                   k: int | None,  # how many are wanted; None: all
                  ) -> list:  # of indices
@@ -601,31 +487,20 @@ def stats_of(s, reference):
     if not Path(reference).is_file(): raise FileNotFoundError(f"there is no file {reference!r}.")
     return latent_stats(s, text_lines(reference))
 
-# %% ../../nbs/app/cli.ipynb #d875dd15
+# %% ../../nbs/app/cli.ipynb #0afd1544
 @app.command("scores")
 def scores_command(
-    latents: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="LIST",
-            help="such as 3,17,40-49 (default: 256 evenly spread at --scale smoke, else all)",
-        ),
-    ] = None,
-    which: Annotated[
-        str, typer.Option(metavar="LIST", help="of delta, output, input")
-    ] = "delta,output,input",
+    latents: Annotated[Optional[str], typer.Option(
+        metavar="LIST",
+        help="such as 3,17,40-49 (default: 256 evenly spread at --scale smoke, else all)")] = None,
+    which: Annotated[str, typer.Option(
+        metavar="LIST", help="of delta, output, input")] = "delta,output,input",
     alpha: Annotated[float, typer.Option(help="how far latents are steered, in --unit")] = 10.0,
-    unit: Annotated[
-        Literal["max", "norm", "absolute", "prefix"],
-        typer.Option(
-            help="the latent's max activation, the residual's mean norm, 1, or the largest activation "
-                 "at the prefix"
-        ),
-    ] = "max",
-    prefix: Annotated[
-        Optional[str],
-        typer.Option(metavar="TEXT", help='neutral text (default: "From my experience,")'),
-    ] = None,
+    unit: Annotated[Literal["max", "norm", "absolute", "prefix"], typer.Option(
+        help="the latent's max activation, the residual's mean norm, 1, or the largest activation at "
+             "the prefix")] = "max",
+    prefix: Annotated[Optional[str], typer.Option(
+        metavar="TEXT", help='neutral text (default: "From my experience,")')] = None,
     reference: REFERENCE = None,
     top: Annotated[int, typer.Option(min=1, help="rows to print from either end")] = 10,
     lm: LM = None,
@@ -655,7 +530,7 @@ def scores_command(
     how = dict(alpha=alpha, unit=unit, prefix=prefix or PREFIX)
     return run_scores(s, chosen, stats_of(s, reference), wanted, how, where, seed, top)
 
-
+# %% ../../nbs/app/cli.ipynb #d00d0f1d
 def check_latents(s, latents):
     "Refuse latents that do not exist before anything is read or run."
     from saerob.model.subject import SubjectError
@@ -663,18 +538,16 @@ def check_latents(s, latents):
     if bad := [latent for latent in latents if latent >= s.d_sae]:
         raise SubjectError(f"there is no latent {bad[0]}: this SAE has latents 0 to {s.d_sae - 1}.")
 
-# %% ../../nbs/app/cli.ipynb #93353786
+# %% ../../nbs/app/cli.ipynb #7c5bfbba
 def run_scores(s, latents, stats, which, how, where, seed, top):
     "Score latents in parts, write the table, print its ends; returns the exit code."
     import pandas as pd
     from saerob.latents.directions import logit_lens, spell
 
-    parts = {i: dict(latents=latents[i : i + 256]) for i in range(0, len(latents), 256)}
+    parts = {i: dict(latents=latents[i:i + 256]) for i in range(0, len(latents), 256)}
 
     def measure(latents):
-        return dict(
-            rows=score_latents(s, latents, stats, which, **how).reset_index().to_dict("records")
-        )
+        return dict(rows=score_latents(s, latents, stats, which, **how).reset_index().to_dict("records"))
 
     config = how | dict(which=which, latents=latents, corpus=stats.about)
     got = collect(parts, measure, where.records, config, seed, s.identity())
@@ -683,9 +556,8 @@ def run_scores(s, latents, stats, which, how, where, seed, top):
     by = next(c for c in ("delta_c", "output_score", "input_score") if c in df)
     ranked = df.sort_values(by, kind="stable").dropna(subset=by)
     ends = ranked if len(ranked) <= 2 * top else pd.concat([ranked.head(top), ranked.tail(top)])
-    shown = ends[
-        [c for c in ("latent", "delta_c", "kl", "output_score", "input_score", "max_activation") if c in ends]
-    ]
+    columns = ("latent", "delta_c", "kl", "output_score", "input_score", "max_activation")
+    shown = ends[[c for c in columns if c in ends]]
     words = spell(s, logit_lens(s, ends.latent.tolist(), 5)) if len(ends) else []
     writes = [" ".join(w.strip().replace("\n", "⏎") for w in ws) for ws in words]
     which_ends = f": the {top} lowest and the {top} highest" if len(ends) < len(df) else ""
@@ -694,72 +566,45 @@ def run_scores(s, latents, stats, which, how, where, seed, top):
     broken = "broken" in df and bool(df.broken.any())
     return int(got.failed > 0 or broken)
 
-# %% ../../nbs/app/cli.ipynb #ab92f7ad
+# %% ../../nbs/app/cli.ipynb #fe25dd7c
 def print_steered(df):
     "Texts under their prompts."
     measures = [c for c in ("nll", "distinct", "reread") if c in df]
     for prompt, rows in df.groupby("prompt", sort=False):
         print(f"\n> {prompt}")
         for row in rows.to_dict("records"):
-            who = (
-                "unsteered"
-                if row["steered"] == "unsteered"
-                else f"latent {row['steered']} × {row['factor']:g}"
-            )
+            who = ("unsteered" if row["steered"] == "unsteered"
+                   else f"latent {row['steered']} × {row['factor']:g}")
             known = ", ".join(f"{c} {row[c]:.2f}" for c in measures if row[c] == row[c])
-            print(
-                f"  {who}{f' [{known}]' if known else ''}: "
-                f"{'(overflowed)' if row['broken'] else ' '.join(row['text'].split())}"
-            )
+            print(f"  {who}{f' [{known}]' if known else ''}: "
+                  f"{'(overflowed)' if row['broken'] else ' '.join(row['text'].split())}")
 
-# %% ../../nbs/app/cli.ipynb #f9b241f3
+# %% ../../nbs/app/cli.ipynb #ac747674
 @app.command("steer")
 def steer_command(
-    latents: Annotated[
-        str, typer.Option(metavar="LIST", help="such as 3,17,40-49; `saerob scores` proposes some")
-    ],
-    prompts: Annotated[
-        Optional[list[str]],
-        typer.Argument(
-            metavar="PROMPT ...", help="instructions (default: shipped ones, as many as --scale says)"
-        ),
-    ] = None,
-    factors: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="LIST",
-            help="in units of each latent's max activation, such as 0.5,1,2 (default: by --scale)",
-        ),
-    ] = None,
-    new_tokens: Annotated[
-        Optional[int], typer.Option(min=1, help="tokens to write (default: by --scale)")
-    ] = None,
-    temperature: Annotated[
-        Optional[float],
-        typer.Option(min=0, max=100, help="0: always the likeliest token (default: by --scale)"),
-    ] = None,
-    mode: Annotated[
-        Literal["add", "clamp", "reconstruct"],
-        typer.Option(help="add to the residual, set the activation, or also drop the SAE's error"),
-    ] = "add",
-    positions: Annotated[
-        Literal["all", "generated", "last"], typer.Option(help="where to steer")
-    ] = "all",
-    no_chat: Annotated[
-        bool,
-        typer.Option(
-            "--no-chat",
-            help="take prompts as beginnings of a text, not as instructions in the chat template",
-        ),
-    ] = False,
+    latents: Annotated[str, typer.Option(
+        metavar="LIST", help="such as 3,17,40-49; `saerob scores` proposes some")],
+    prompts: Annotated[Optional[list[str]], typer.Argument(
+        metavar="PROMPT ...",
+        help="instructions (default: shipped ones, as many as --scale says)")] = None,
+    factors: Annotated[Optional[str], typer.Option(
+        metavar="LIST",
+        help="in units of each latent's max activation, such as 0.5,1,2 (default: by --scale)")] = None,
+    new_tokens: Annotated[Optional[int], typer.Option(
+        min=1, help="tokens to write (default: by --scale)")] = None,
+    temperature: Annotated[Optional[float], typer.Option(
+        min=0, max=100, help="0: always the likeliest token (default: by --scale)")] = None,
+    mode: Annotated[Literal["add", "clamp", "reconstruct"], typer.Option(
+        help="add to the residual, set the activation, or also drop the SAE's error")] = "add",
+    positions: Annotated[Literal["all", "generated", "last"], typer.Option(
+        help="where to steer")] = "all",
+    no_chat: Annotated[bool, typer.Option(
+        "--no-chat",
+        help="take prompts as beginnings of a text, not as instructions in the chat template")] = False,
     reference: REFERENCE = None,
-    measures: Annotated[
-        bool,
-        typer.Option(
-            "--measures",
-            help="add NLL, share of distinct word pairs and re-read activation of each text",
-        ),
-    ] = False,
+    measures: Annotated[bool, typer.Option(
+        "--measures",
+        help="add NLL, share of distinct word pairs and re-read activation of each text")] = False,
     lm: LM = None,
     sae: SAE = None,
     layer: LAYER = None,
@@ -786,59 +631,36 @@ def steer_command(
     chat = False if no_chat else None
     s = load_subject(lm, sae, layer, device, dtype, trust)
     check_latents(s, chosen)
-    df = steer(
-        s,
-        asked,
-        [None, *chosen],
-        doses,
-        intervention=dict(add=Add(), clamp=Clamp(), reconstruct=Reconstruct())[mode],
-        max_new_tokens=new_tokens or size.new_tokens,
-        temperature=size.temperature if temperature is None else temperature,
-        seed=seed,
-        positions=positions,
-        chat=chat,
-        max_activations=stats_of(s, reference).table.max_activation,
-        folder=where.records,
-    )
-    if measures:
-        df = df.join(text_measures(s, df, chat=chat))
+    df = steer(s, asked, [None, *chosen], doses,
+               intervention=dict(add=Add(), clamp=Clamp(), reconstruct=Reconstruct())[mode],
+               max_new_tokens=new_tokens or size.new_tokens,
+               temperature=size.temperature if temperature is None else temperature,
+               seed=seed, positions=positions, chat=chat,
+               max_activations=stats_of(s, reference).table.max_activation, folder=where.records)
+    if measures: df = df.join(text_measures(s, df, chat=chat))
     save_frame(df.drop(columns="tokens"), where.table)
     print_steered(df)
     return int(bool(df.broken.any()))
 
-# %% ../../nbs/app/cli.ipynb #f90a29c8
+# %% ../../nbs/app/cli.ipynb #a360915a
 @app.command("study")
 def study_command(
     lm: LM = None,
-    sae: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            metavar="SAE",
-            help="one of several SAEs, as for `attack`; give it once for each",
-            rich_help_panel=UNDER_TEST,
-        ),
-    ] = None,
+    sae: Annotated[Optional[list[str]], typer.Option(
+        metavar="SAE", help="one of several SAEs, as for `attack`; give it once for each",
+        rich_help_panel=UNDER_TEST)] = None,
     layer: LAYER = None,
     device: DEVICE = None,
     dtype: DTYPE = "float32",
     trust: TRUST = False,
-    judge: Annotated[
-        Optional[str],
-        typer.Option(
-            metavar="MODEL", help="an LLM that rates steered texts (default: the offline judge)"
-        ),
-    ] = None,
-    judge_url: Annotated[
-        Optional[str], typer.Option(help="its OpenAI-compatible server (default: OpenAI's)")
-    ] = None,
-    only: Annotated[
-        Optional[list[str]],
-        typer.Option(help="measure only this SAE in this process; give it once for each"),
-    ] = None,
-    no_run: Annotated[
-        bool,
-        typer.Option("--no-run", help="make the tables from what is recorded, and measure nothing"),
-    ] = False,
+    judge: Annotated[Optional[str], typer.Option(
+        metavar="MODEL", help="an LLM that rates steered texts (default: the offline judge)")] = None,
+    judge_url: Annotated[Optional[str], typer.Option(
+        help="its OpenAI-compatible server (default: OpenAI's)")] = None,
+    only: Annotated[Optional[list[str]], typer.Option(
+        help="measure only this SAE in this process; give it once for each")] = None,
+    no_run: Annotated[bool, typer.Option(
+        "--no-run", help="make the tables from what is recorded, and measure nothing")] = False,
     scale: SCALE = "smoke",
     seed: SEED = 0,
     out: FOLDER = "study",
@@ -853,37 +675,31 @@ def study_command(
     if no_run:
         tested, parts = {}, collect(folder)
     else:
-        tested = several_subjects(lm, sae, layer, device, dtype, trust) or default_subjects(
-            preset(scale)
-        )
+        tested = several_subjects(lm, sae, layer, device, dtype, trust) or default_subjects(preset(scale))
         rated_by = LLMJudge(judge, judge_url) if judge else None
         parts = study(scale, folder, tested, rated_by, seed, only or None)
     write_study_tables(parts, folder=folder, seed=seed)
     print(f"written: {out}", file=sys.stderr)
     show(sae_table(parts).round(3).T, na_rep="")
-    measured = [
-        set(parts[p].sae) if p in parts else set()
-        for p in ("scores", "robustness", "interpretability", "utility")
-    ]
+    measured = [set(parts[p].sae) if p in parts else set()
+                for p in ("scores", "robustness", "interpretability", "utility")]
     return int(not set(tested) <= set.intersection(*measured))
 
-
+# %% ../../nbs/app/cli.ipynb #aabd68f0
 def several_subjects(lm, saes, layer, device, dtype, trust):
     "Name to `Subject`, the LM loaded once; None: the study's own choice."
     from saerob.model.loading import load_sae
     from saerob.model.subject import SubjectError
 
-    if not saes and not lm:
-        return None
+    if not saes and not lm: return None
     first = load_subject(lm, (saes or [None])[0], layer, device, dtype, trust)
-    if len(set(saes)) < len(saes):
-        raise SubjectError("an SAE is named twice.")
+    if len(set(saes)) < len(saes): raise SubjectError("an SAE is named twice.")
     subjects = {saes[0]: first}
     for name in saes[1:]:
         subjects[name] = first.with_sae(load_sae(sae_name(name), str(first.device)), layer)
     return subjects
 
-# %% ../../nbs/app/cli.ipynb #52b64f2e
+# %% ../../nbs/app/cli.ipynb #60206ebf
 @app.command("report")
 def report_command(scale: SCALE = "smoke", seed: SEED = 0, out: FOLDER = "report"):
     "Run everything at a scale and write one page; goes on from what its folder holds."
@@ -895,16 +711,11 @@ def report_command(scale: SCALE = "smoke", seed: SEED = 0, out: FOLDER = "report
 @app.command("grid")
 def grid_command(
     scale: SCALE = "laptop",
-    only: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            metavar="ARCH:SEED",
-            help="a row to train, such as topk:0; several processes can share the work so",
-        ),
-    ] = None,
-    quality: Annotated[
-        bool, typer.Option("--quality", help="measure what is trained, and train nothing")
-    ] = False,
+    only: Annotated[Optional[list[str]], typer.Option(
+        metavar="ARCH:SEED",
+        help="a row to train, such as topk:0; several processes can share the work so")] = None,
+    quality: Annotated[bool, typer.Option(
+        "--quality", help="measure what is trained, and train nothing")] = False,
 ):
     "Train the grid of SAEs that a study measures, and measure its quality; resumable."
     from saerob.saes.grid import make_grid, measure_grid
@@ -914,17 +725,15 @@ def grid_command(
     known = {f"{arch}:{seed}": (arch, seed) for arch, seed in plan.rows()}
     if bad := [row for row in only or [] if row not in known]:
         raise ValueError(f"the grid has no row {bad[0]!r}; it has {', '.join(known)}.")
-    if not quality:
-        make_grid(plan, [known[row] for row in only] if only else None)
+    if not quality: make_grid(plan, [known[row] for row in only] if only else None)
     show(measure_grid(plan).round(3))
     return 0
 
-# %% ../../nbs/app/cli.ipynb #14bbed22
+# %% ../../nbs/app/cli.ipynb #7540839f
 @app.command("saes")
 def saes_command(
-    out: Annotated[
-        Optional[str], typer.Option(help="folder for the SAEs (default: data/saes of this checkout)")
-    ] = None,
+    out: Annotated[Optional[str], typer.Option(
+        help="folder for the SAEs (default: data/saes of this checkout)")] = None,
     epochs: Annotated[float, typer.Option(min=0.001, help="passes over the training tokens")] = 1.0,
     seed: SEED = 0,
 ):
@@ -934,16 +743,14 @@ def saes_command(
     show(make_saes(TrainingPlan(epochs=epochs, seed=seed), out).round(3))
     return 0
 
-
+# %% ../../nbs/app/cli.ipynb #7583f66e
 @app.command("bench")
 def bench_command(
-    rows: Annotated[
-        Optional[list[str]], typer.Argument(metavar="ROW ...", help="row families (default: all)")
-    ] = None,
+    rows: Annotated[Optional[list[str]], typer.Argument(
+        metavar="ROW ...", help="row families (default: all)")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="timed pairs per measurement")] = 3,
-    out: Annotated[
-        Optional[str], typer.Option(help="folder of the table (default: data/results)")
-    ] = None,
+    out: Annotated[Optional[str], typer.Option(
+        help="folder of the table (default: data/results)")] = None,
 ):
     "Time the fast paths against their baselines, as ratios with the same numbers out."
     from saerob.app.bench import bench, bench_summary
@@ -957,23 +764,19 @@ def bench_command(
     show(bench_summary(df).round(3), na_rep="")
     return 0
 
-# %% ../../nbs/app/cli.ipynb #de9f124e
-def sentence(
-    e: BaseException,  # what was raised
-) -> str:
+# %% ../../nbs/app/cli.ipynb #67acb5e3
+def sentence(e: BaseException,  # what was raised
+            ) -> str:
     "One line about an error."
     text = " ".join(str(e).split()) or type(e).__name__
-    text = text.replace(
-        "for a SAELens release give (release, id)", "a SAELens release is given as RELEASE:ID"
-    )
-    if isinstance(e, (ValueError, OSError, RuntimeError)):
-        return text
+    text = text.replace("for a SAELens release give (release, id)",
+                        "a SAELens release is given as RELEASE:ID")
+    if isinstance(e, (ValueError, OSError, RuntimeError)): return text
     return f"unexpected {type(e).__name__}: {text}; set SAEROB_DEBUG=1 to see where"
 
-
-def main(
-    argv: list | None = None,  # command line, without the program; default: the process's own
-) -> int:  # exit code
+# %% ../../nbs/app/cli.ipynb #7bfa6f63
+def main(argv: list | None = None,  # command line, without the program; default: the process's own
+        ) -> int:  # exit code
     "`saerob`, and `python -m saerob`."
     argv = sys.argv[1:] if argv is None else [str(a) for a in argv]
     os.environ.update(TRANSFORMERS_VERBOSITY="error", TOKENIZERS_PARALLELISM="false")
@@ -991,16 +794,13 @@ def main(
         print(f"saerob: stopped{again}", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), 1
-        )  # so that Python does not complain again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that Python does not complain again when it ends
         return 141
     except Exception as e:
-        if os.environ.get("SAEROB_DEBUG"):
-            raise
+        if os.environ.get("SAEROB_DEBUG"): raise
         return complain(program, sentence(e))
 
-
+# %% ../../nbs/app/cli.ipynb #341712e8
 def complain(program, text):
     "Print one sentence on stderr; returns exit code 2."
     print(f"{program}: {' '.join(text.split())}", file=sys.stderr)

@@ -116,7 +116,7 @@ def _from_hub(release: str, sae_id: str, device, dtype):
     folder = snapshot_download(release, allow_patterns=f"{sae_id}/*")
     return _read_sparsify(Path(folder)/sae_id, device, dtype)
 
-# %% ../../nbs/model/loading.ipynb #b5e7bda3
+# %% ../../nbs/model/loading.ipynb #538ed4b9
 def load_sae(sae: str|Path|tuple,  # name of a shipped SAE, local folder, or (release or hub repository, id)
              device: str="cpu",  # torch device
              dtype: str="float32",  # of the weights in memory
@@ -130,7 +130,7 @@ def load_sae(sae: str|Path|tuple,  # name of a shipped SAE, local folder, or (re
     try: return _from_hub(release, sae_id, device, dtype)
     except (OSError, ConnectionError) as error:
         raise SubjectError(f"SAE {sae_id!r} of {release!r} could not be downloaded ({type(error).__name__}): "
-                           "it needs the model hub once, or a local folder with cfg.json and weights.") from None
+                           "it needs the model hub once, or a local folder with its files.") from None
 
 # %% ../../nbs/model/loading.ipynb #51592b8e
 DTYPES = ("float32", "bfloat16", "float16")

@@ -18,7 +18,7 @@ from ..core import checks
 from ..core.statistics import mean_interval
 from .subject import Prefix, Subject, SubjectError
 
-# %% ../../nbs/model/readout.ipynb #62871ca8
+# %% ../../nbs/model/readout.ipynb #76183c91
 POOLINGS = ("last", "mean", "max")
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Readout:
     def __str__(self): return f"{self.before}…{self.after} [{self.pool}]".replace("\n", "⏎")
 
 DEFAULT_READOUT = Readout()  # chosen in experiments/readout_gate
-PAPER_READOUT = Readout(after="\nThe previous text is about")  # by Li et al.'s code; their prose says "sentence"
+PAPER_READOUT = Readout(after="\nThe previous text is about")  # in Li et al.'s code; in print "sentence"
 INSTRUCTIONS = {"the paper's": ("", "\nThe previous text is about"),  # name: words before and after
                 "none": ("", ""),
                 "keywords": ("", "\nKeywords:"),

@@ -9,7 +9,7 @@ __all__ = ['DETECTION_COLUMNS', 'MEASURES', 'SAE_MEANS', 'TEXT_MEANS', 'LATENT_C
            'measure_utility', 'default_subjects', 'measure_part', 'study', 'measure_all', 'collect', 'latent_table',
            'selection_columns', 'sae_table', 'study_tables', 'write_study_tables']
 
-# %% ../../nbs/study/study.ipynb #78771326
+# %% ../../nbs/study/study.ipynb #d0034199
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -29,13 +29,8 @@ from ..core.texts import pairs
 from ..judging.detection import windows
 from ..judging.offline import OfflineJudge
 from ..judging.scoring import interpretability
-from saerob.latents.activations import (
-    LatentStats,
-    corpus_contexts,
-    latent_stats_of,
-    load_stats,
-    save_stats,
-)
+from ..latents.activations import (LatentStats, corpus_contexts, latent_stats_of, load_stats,
+                                        save_stats)
 from ..latents.directions import unembedding_alignment
 from ..model.loading import load_sae
 from ..model.readout import tokenise
@@ -80,10 +75,9 @@ def choose_sample(
         rows += [dict(latent=int(latent), group=group, order=i) for i, latent in enumerate(latents)]
     return pd.DataFrame(rows).drop_duplicates("latent").set_index("latent")
 
-# %% ../../nbs/study/study.ipynb #5fe70b3d
-def read_stats(
-    shared,  # a `SharedInputs`
-) -> dict:  # name to `LatentStats`
+# %% ../../nbs/study/study.ipynb #e4bc74b5
+def read_stats(shared,  # a `SharedInputs`
+              ) -> dict:  # name to `LatentStats`
     "What the latents do on the reference corpus; kept in the folder of each SAE."
 
     def kept(name): return shared.place(name)/f"latent_stats-{shared.size.n_contexts}"
@@ -153,14 +147,12 @@ def measure_scores(shared: SharedInputs, name: str) -> pd.DataFrame:  # index la
     inputs = input_score(s, sample.index, stats=stats)[["input_score", "input_score_next"]]
     return sample.join([scored[columns], inputs, unembedding_alignment(s, sample.index)])
 
-# %% ../../nbs/study/study.ipynb #72cf8241
+# %% ../../nbs/study/study.ipynb #d5bb2e66
 def measure_robustness(shared: SharedInputs, name: str) -> pd.DataFrame:  # index text
     "The exact worst one-token suffix of every text."
     s = shared.subjects[name]
-    rows = [
-        dict(text=i, **worst_case(s, table, unrelated)._asdict())
-        for i, (table, unrelated) in enumerate(shared.tables)
-    ]
+    rows = [dict(text=i, **worst_case(s, table, unrelated)._asdict())
+            for i, (table, unrelated) in enumerate(shared.tables)]
     return pd.DataFrame(rows).set_index("text")
 
 
@@ -169,17 +161,9 @@ def measure_retention(shared: SharedInputs, name: str) -> pd.DataFrame:  # index
     latents = shared.sample[name].index
     return retention(shared.subjects[name], latents, shared.stats[name], seed=shared.seed)
 
-# %% ../../nbs/study/study.ipynb #1316d93b
-DETECTION_COLUMNS = [
-    "auroc_corpus",
-    "auroc_mismatched",
-    "auroc_hard_negatives",
-    "auroc",
-    "accuracy",
-    "balanced_accuracy",
-    "n_active_tokens",
-    "note",
-]
+# %% ../../nbs/study/study.ipynb #e9c317a4
+DETECTION_COLUMNS = ["auroc_corpus", "auroc_mismatched", "auroc_hard_negatives", "auroc", "accuracy",
+                     "balanced_accuracy", "n_active_tokens", "note"]
 
 
 def measure_interpretability(shared: SharedInputs, name: str) -> pd.DataFrame:  # index latent
@@ -188,37 +172,23 @@ def measure_interpretability(shared: SharedInputs, name: str) -> pd.DataFrame:  
     table = interpretability(shared.subjects[name], latents, drawn=shared.windows[name])
     return table[DETECTION_COLUMNS]
 
-# %% ../../nbs/study/study.ipynb #00cb331d
+# %% ../../nbs/study/study.ipynb #fff3182f
 def measure_utility(shared: SharedInputs, name: str) -> pd.DataFrame:  # one row per rated text
     "Texts steered with the sampled latents, rated for their own concept and for another latent's."
     size = shared.size
     sample = shared.sample[name]
     steered = sample[(sample.group != "random") | (sample.order < size.n_steered)].index.tolist()
     instructions = sample_instructions(size.n_instructions, shared.seed)
-    u = utility(
-        shared.subjects[name],
-        steered,
-        shared.judge,
-        instructions,
-        size.factors,
-        stats=shared.stats[name],
-        conditions=("latent", "mismatched concept"),
-        max_new_tokens=size.n_new,
-        seed=shared.seed,
-        folder=shared.place(name) / "texts",
-    )
+    u = utility(shared.subjects[name], steered, shared.judge, instructions, size.factors,
+                stats=shared.stats[name], conditions=("latent", "mismatched concept"),
+                max_new_tokens=size.n_new, seed=shared.seed, folder=shared.place(name) / "texts")
     return u.texts.drop(columns=["tokens", "note"])
 
+# %% ../../nbs/study/study.ipynb #77fc0544
+MEASURES = dict(scores=measure_scores, robustness=measure_robustness, retention=measure_retention,
+                interpretability=measure_interpretability, utility=measure_utility)
 
-MEASURES = dict(
-    scores=measure_scores,
-    robustness=measure_robustness,
-    retention=measure_retention,
-    interpretability=measure_interpretability,
-    utility=measure_utility,
-)
-
-# %% ../../nbs/study/study.ipynb #77b69952
+# %% ../../nbs/study/study.ipynb #d3f91745
 def default_subjects(p: Preset) -> dict:  # name to `Subject`
     "The SAEs of a preset, the LM in bfloat16. Raises `SubjectError` where its grid has not been trained."
     if p.shipped_saes:
@@ -230,17 +200,14 @@ def default_subjects(p: Preset) -> dict:  # name to `Subject`
             "the grid has not been trained on this machine: run `saerob grid` first, or pass subjects=…."
         )
     if missing:
-        print(
-            f"{len(missing)} SAEs of the grid are not trained and are left out: {', '.join(missing)}."
-        )
+        print(f"{len(missing)} SAEs of the grid are not trained and are left out: {', '.join(missing)}.")
     return subjects
 
-# %% ../../nbs/study/study.ipynb #401a3aae
-def measure_part(
-    shared: SharedInputs,  # what the SAEs share
-    part: str,  # a name in `MEASURES`
-    name: str,  # which SAE
-) -> None:
+# %% ../../nbs/study/study.ipynb #648470ac
+def measure_part(shared: SharedInputs,  # what the SAEs share
+                 part: str,  # a name in `MEASURES`
+                 name: str,  # which SAE
+                ) -> None:
     "Measure and record one part for one SAE, unless it is recorded."
     config = dict(sae=name, size=asdict(shared.size))
     with Run(shared.place(name), config, shared.seed, shared.subjects[name].identity()) as run:
@@ -250,28 +217,24 @@ def measure_part(
         rated_by = shared.judge.identity() if part == "utility" else {}
         if run.done(part):
             if there.rated_by[part] != jsonable(rated_by):
-                raise ValueError(
-                    f"the texts of {name} in {shared.folder} were rated by another judge: "
-                    "use it again, or another folder."
-                )
+                raise ValueError(f"the texts of {name} in {shared.folder} were rated by another judge: "
+                                 "use it again, or another folder.")
             return
         table = MEASURES[part](shared, name)
         run.add(part, rows=table.reset_index().to_dict("records"), rated_by=rated_by)
-        if part == "scores":
-            shared.sample[name] = table
+        if part == "scores": shared.sample[name] = table
 
-
+# %% ../../nbs/study/study.ipynb #d674fedd
 def _table(rows):
     "A recorded table."
     table = pd.DataFrame(rows)
     return table.set_index("latent" if "latent" in table else table.columns[0])
 
-# %% ../../nbs/study/study.ipynb #46b1ca61
+# %% ../../nbs/study/study.ipynb #a61bcd51
 def study(
     scale: str | Preset = "smoke",  # a name in `PRESETS`, or a preset of your own
     folder: str | Path | None = None,  # of the records; default: in the cache
-    subjects: dict
-    | None = None,  # name to `Subject`, all on one LM and block; default: `default_subjects`
+    subjects: dict | None = None,  # name to `Subject`, all on one LM and block; default: `default_subjects`
     judge=None,  # rates steered texts; default: `OfflineJudge`
     seed: int = 0,  # of everything random
     only: list | None = None,  # names of SAEs to measure in this process; default: all
@@ -280,9 +243,7 @@ def study(
     p = preset(scale)
     subjects = subjects or default_subjects(p)
     if unknown := [n for n in only or [] if n not in subjects]:
-        raise ValueError(
-            f"there is no SAE {unknown[0]!r} in this study; there are {', '.join(subjects)}."
-        )
+        raise ValueError(f"there is no SAE {unknown[0]!r} in this study; there are {', '.join(subjects)}.")
     some = {n: s for n, s in subjects.items() if only is None or n in only}
     folder = Path(folder or home() / "study" / p.name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -362,41 +323,16 @@ def selection_columns(latents: pd.DataFrame,  # of one SAE, from `latent_table`
         out[f"null_{column}"] = row.null_gain
     return out
 
-# %% ../../nbs/study/study.ipynb #ca01fcdd
-SAE_MEANS = [
-    "interpretability",
-    "interpretability_mismatched",
-    "accuracy",
-    "balanced_accuracy",
-    "steering",
-    "concept",
-    "instruction",
-    "fluency",
-    "mismatched",
-    "retained_activation",
-    "retention_rate",
-    "frequency",
-    "delta_c",
-    "output_score",
-    "input_score",
-    "peak",
-]
-TEXT_MEANS = [
-    "unrelated",
-    "median",
-    "worst",
-    "targeted",
-    "on",
-    "off",
-    "off_possible",
-    "on_possible",
-    "active",
-]
+# %% ../../nbs/study/study.ipynb #cae6e287
+SAE_MEANS = ["interpretability", "interpretability_mismatched", "accuracy", "balanced_accuracy",
+             "steering", "concept", "instruction", "fluency", "mismatched", "retained_activation",
+             "retention_rate", "frequency", "delta_c", "output_score", "input_score", "peak"]
+TEXT_MEANS = ["unrelated", "median", "worst", "targeted", "on", "off", "off_possible", "on_possible",
+              "active"]
 
-
-def sae_table(
-    parts: dict,  # from `collect`
-) -> pd.DataFrame:  # one row per SAE, index sae
+# %% ../../nbs/study/study.ipynb #acc6245a
+def sae_table(parts: dict,  # from `collect`
+             ) -> pd.DataFrame:  # one row per SAE, index sae
     "Means over an SAE's random latents and over texts, and gains from selection."
     latents = latent_table(parts)
     k = int(np.nan_to_num(latents[latents.group != "random"].groupby(["sae", "group"]).size().max()))
@@ -413,7 +349,7 @@ def sae_table(
         out = out.join(parts["robustness"].groupby("sae")[TEXT_MEANS].mean())
     return out
 
-# %% ../../nbs/study/study.ipynb #44b84452
+# %% ../../nbs/study/study.ipynb #cc45ad4a
 LATENT_COLUMNS = dict(
     sae="name of the SAE",
     latent="index",
@@ -427,6 +363,10 @@ LATENT_COLUMNS = dict(
     mean_active="mean activation where active",
     input_score="input score",
     input_score_next="input score of the next token",
+)
+
+# %% ../../nbs/study/study.ipynb #11a593ae
+LATENT_COLUMNS |= dict(
     spread="sd of its logit lens, logits",
     peak="largest logit of its lens, in sd above the mean",
     retention_rate="share of edits after which it is active",
@@ -445,7 +385,7 @@ LATENT_COLUMNS = dict(
     mismatched_concept="concept rating for another latent's concept",
 )
 
-# %% ../../nbs/study/study.ipynb #1a85bbaf
+# %% ../../nbs/study/study.ipynb #2cba73eb
 SAE_COLUMNS = dict(
     sae="name of the SAE",
     arch="architecture",
@@ -461,6 +401,10 @@ SAE_COLUMNS = dict(
     n_tokens="held-out tokens",
     n_massive="tokens left out for a massive activation",
     n_loss_tokens="tokens for the LM loss",
+)
+
+# %% ../../nbs/study/study.ipynb #799bff66
+SAE_COLUMNS |= dict(
     interpretability="mean detection AUROC of random latents",
     interpretability_mismatched="the same with another latent's examples",
     accuracy="mean detection accuracy",
@@ -479,7 +423,7 @@ SAE_COLUMNS = dict(
     peak="largest logit of the lens, in sd above the mean",
 )
 
-# %% ../../nbs/study/study.ipynb #930f7eef
+# %% ../../nbs/study/study.ipynb #30ff9da8
 SAE_COLUMNS |= dict(
     gain_delta_c="steering score of the lowest and highest ΔC, less that of random latents",
     gain_low="the same, lowest ΔC",
@@ -493,6 +437,10 @@ SAE_COLUMNS |= dict(
     null_in_sample_output="the same, output score",
     null_held_out_delta_c="the same, ΔC, held out",
     null_held_out_output="the same, output score, held out",
+)
+
+# %% ../../nbs/study/study.ipynb #0d618deb
+SAE_COLUMNS |= dict(  # means over texts
     unrelated="overlap with an unrelated text",
     median="overlap after the median token",
     worst="overlap after the exact worst token",
@@ -503,23 +451,17 @@ SAE_COLUMNS |= dict(
     on_possible="share some token switches on",
     active="active latents at the readout",
 )
-TEXT_COLUMNS = {c: SAE_COLUMNS[c] for c in TEXT_MEANS} | dict(
-    text="number of the text", sae="name of the SAE", worst_token="id of the worst token"
-)
-CURVE_COLUMNS = dict(
-    sae="name of the SAE",
-    condition="whose concept is rated",
-    factor="steering factor",
-    score="mean steering score",
-    concept="mean concept rating",
-    instruction="mean instruction rating",
-    fluency="mean fluency rating",
-)
 
-# %% ../../nbs/study/study.ipynb #c9cf100f
-def study_tables(
-    parts: dict,  # from `collect`
-) -> dict:  # "saes", "latents", "texts", "curves" to DataFrame
+# %% ../../nbs/study/study.ipynb #53cf105a
+TEXT_COLUMNS = {c: SAE_COLUMNS[c] for c in TEXT_MEANS}
+TEXT_COLUMNS |= dict(text="number of the text", sae="name of the SAE", worst_token="id of the worst token")
+CURVE_COLUMNS = dict(sae="name of the SAE", condition="whose concept is rated", factor="steering factor",
+                     score="mean steering score", concept="mean concept rating",
+                     instruction="mean instruction rating", fluency="mean fluency rating")
+
+# %% ../../nbs/study/study.ipynb #45f013d7
+def study_tables(parts: dict,  # from `collect`
+                ) -> dict:  # "saes", "latents", "texts", "curves" to DataFrame
     "The tables that a study publishes."
     tables = dict(saes=sae_table(parts).reset_index(), latents=latent_table(parts))
     if "robustness" in parts:
@@ -531,13 +473,12 @@ def study_tables(
         )
     return tables
 
-# %% ../../nbs/study/study.ipynb #0b641580
-def write_study_tables(
-    parts: dict,  # from `collect`
-    quality: pd.DataFrame | None = None,  # index sae, joined to the table of SAEs
-    folder: str | Path | None = None,  # where to; None: data/results
-    **about,  # seed, sizes and fingerprints, as for `save_table`
-) -> list:  # of paths
+# %% ../../nbs/study/study.ipynb #15e7124c
+def write_study_tables(parts: dict,  # from `collect`
+                       quality: pd.DataFrame | None = None,  # index sae, joined to the table of SAEs
+                       folder: str | Path | None = None,  # where to; None: data/results
+                       **about,  # seed, sizes and fingerprints, as for `save_table`
+                      ) -> list:  # of paths
     "Write the tables of a study with their manifests: study_saes, study_latents and so on."
     columns = dict(saes=SAE_COLUMNS, latents=LATENT_COLUMNS, texts=TEXT_COLUMNS, curves=CURVE_COLUMNS)
     paths = []
@@ -546,14 +487,7 @@ def write_study_tables(
             table = quality.join(table.set_index("sae"), how="right").reset_index()
         meanings = {c: columns[name][c] for c in table}
         paths.append(
-            save_table(
-                table,
-                f"study_{name}",
-                "saerob.study.study.study_tables",
-                meanings,
-                folder=folder,
-                compress=name == "latents",
-                **about,
-            )
+            save_table(table, f"study_{name}", "saerob.study.study.study_tables", meanings,
+                       folder=folder, compress=name == "latents", **about)
         )
     return paths
