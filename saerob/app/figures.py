@@ -48,7 +48,7 @@ def strongest_bars(s: Subject,  # the subject
     text = ["before"]*len(shown) + ["after"]*len(shown)
     return pd.DataFrame(dict(latent=names*2, activation=z[:, shown].flatten(), text=text))
 
-# %% ../../nbs/app/figures.ipynb #076816c6
+# %% ../../nbs/app/figures.ipynb #18a7f9b8
 def activation_figure(s: Subject,  # the subject
                       before: torch.LongTensor,  # [1, n] token ids, as in `AttackResult.prompts`
                       after: torch.LongTensor,  # [1, n'] the same after the edit
@@ -65,7 +65,7 @@ def activation_figure(s: Subject,  # the subject
     title = f"{left} of the {active} active latents are still among the {active} strongest"
     fig.suptitle(title, x=0.01, ha="left", fontsize=11)
     sns.despine(fig, ax)
-    ax.legend(title="", loc="lower right", frameon=False)
+    ax.legend(title="", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return fig
 
 # %% ../../nbs/app/figures.ipynb #78af2f6d
@@ -163,7 +163,7 @@ def agreement_figure(saes: pd.DataFrame,  # from `sae_table`; with a column arch
     axes[0, -1].legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return fig
 
-# %% ../../nbs/app/figures.ipynb #550a02f8
+# %% ../../nbs/app/figures.ipynb #d10144a5
 def finding_figure(results: Results,  # as `evaluate` gives them
                    summary: pd.DataFrame,  # as `summarise` gives it
                    landmarks: pd.DataFrame | None = None,  # as for `overlap_figure`
@@ -172,6 +172,6 @@ def finding_figure(results: Results,  # as `evaluate` gives them
     scenario = scenario_of(results.manifest)
     fig = overlap_figure(results, summary, landmarks)
     n = scenario.edit.n if not scenario.replaces else 1
-    title = f"{len(results.units)} texts, {n} added token{'s'*(n > 1)}"
+    title = f"{results.table.id.nunique()} texts, {n} added token{'s'*(n > 1)}"
     fig.axes[0].set_title(title, fontsize=10, loc="left", pad=16)
     return fig
