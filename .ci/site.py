@@ -1,9 +1,10 @@
-"""Build the site into `_docs/` (`site.py docs`) or the README from `nbs/index.ipynb` (`site.py readme [--check]`).
+"""Build the site (`site.py docs`), or the README from `nbs/index.ipynb` (`site.py readme [--check]`).
 
-With the `quarto` binary the site is nbdev's own, made by `nbdev_docs`. Without it the same processed notebooks are
-rendered by smalldocs, which is pure Python. `nbdev_docs` is never called without the binary: it would try to
+The site goes to `_docs/`. With the `quarto` binary it is nbdev's own, made by `nbdev_docs`. Without it the
+same processed notebooks are rendered by smalldocs, which is pure Python. `nbdev_docs` is never called without the binary: it would try to
 download and install it.
 """
+
 import base64, json, os, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
@@ -12,13 +13,15 @@ NBS, PROC, DOCS = ROOT / "nbs", ROOT / "_proc", ROOT / "_docs"
 
 
 def process():
-    "Let nbdev turn `nbs/` into `_proc/`: documentation for exported cells, links, front matter. Returns the site's URL."
+    "Let nbdev turn `nbs/` into `_proc/`, with documentation for exported cells. Returns the site's URL."
     from nbdev.config import get_config
     from nbdev.quarto import nbdev_sidebar, refresh_quarto_yml
     from nbdev.serve import proc_nbs
+
     cfg = get_config()
     for old in PROC.rglob("*.ipynb"):
-        if not (NBS / old.relative_to(PROC)).exists(): old.unlink()
+        if not (NBS / old.relative_to(PROC)).exists():
+            old.unlink()
     refresh_quarto_yml()
     nbdev_sidebar.__wrapped__()
     proc_nbs(n_workers=2)
@@ -26,8 +29,9 @@ def process():
 
 
 def smalldocs():
-    "Render `_proc/` with smalldocs; links to this site's own pages become relative to the page they stand on."
+    "Render `_proc/` with smalldocs; links to this site's own pages become relative."
     from smalldocs.site import build
+
     url = process()
     with tempfile.TemporaryDirectory() as tmp:
         src = Path(tmp) / "src"
@@ -38,8 +42,9 @@ def smalldocs():
         site = build(src, quiet=True)
         shutil.rmtree(DOCS, ignore_errors=True)
         shutil.move(site.out, DOCS)
-    for w in site.warnings:   # broken links are among them
-        if not re.search("output-file|respect-user-color-scheme", w): print("warning:", w)   # both are for Quarto
+    for w in site.warnings:  # broken links are among them
+        if not re.search("output-file|respect-user-color-scheme", w):
+            print("warning:", w)  # both are for Quarto
     print(f"{len(site.pages)} pages in {DOCS.name}/, rendered by smalldocs (no quarto on this machine)")
     return len(site.broken)
 
@@ -48,15 +53,18 @@ def unlisted():
     "Say which notebooks the sidebar leaves out, or names although they do not exist; returns how many."
     there = {p.relative_to(NBS).as_posix() for p in NBS.rglob("*.ipynb") if p.parent.name[0] not in "._"}
     listed = set(re.findall(r"[\w./]+\.ipynb", (NBS / "sidebar.yml").read_text()))
-    for n in sorted(there - listed): print(f"nbs/sidebar.yml does not list {n}")
-    for n in sorted(listed - there): print(f"nbs/sidebar.yml lists {n}, which does not exist")
+    for n in sorted(there - listed):
+        print(f"nbs/sidebar.yml does not list {n}")
+    for n in sorted(listed - there):
+        print(f"nbs/sidebar.yml lists {n}, which does not exist")
     return len(there ^ listed)
 
 
 def docs():
     "Build the site; returns the number of things that are wrong with it."
     wrong = unlisted()
-    if shutil.which("quarto"): return wrong + subprocess.run([Path(sys.executable).parent / "nbdev_docs"], cwd=ROOT).returncode
+    if shutil.which("quarto"):
+        return wrong + subprocess.run([Path(sys.executable).parent / "nbdev_docs"], cwd=ROOT).returncode
     return wrong + smalldocs()
 
 
@@ -73,7 +81,8 @@ def output_md(out, files):
         path = f"nbs/images/readme-{len(files) + 1}.png"
         files[path] = base64.b64decode(text("image/png"))
         return f"![]({path})"
-    if "text/markdown" in data: return from_nbs(text("text/markdown"))
+    if "text/markdown" in data:
+        return from_nbs(text("text/markdown"))
     return f"```\n{text('text/plain')}\n```" if data.get("text/plain") else ""
 
 
@@ -84,21 +93,26 @@ def readme():
         lines = "".join(cell["source"]).splitlines()
         flags = " ".join(l for l in lines if l.startswith("#|"))
         code = "\n".join(l for l in lines if not l.startswith("#|")).strip()
-        if re.search(r"\| *(hide\b|include: *false)", flags): continue
-        if cell["cell_type"] == "markdown": parts.append(from_nbs(code))
-        if cell["cell_type"] != "code": continue
-        if code and not re.search(r"\| *echo: *false", flags): parts.append(f"```python\n{code}\n```")
+        if re.search(r"\| *(hide\b|include: *false)", flags):
+            continue
+        if cell["cell_type"] == "markdown":
+            parts.append(from_nbs(code))
+        if cell["cell_type"] != "code":
+            continue
+        if code and not re.search(r"\| *echo: *false", flags):
+            parts.append(f"```python\n{code}\n```")
         parts += [output_md(o, files) for o in cell["outputs"]]
     files["README.md"] = ("\n\n".join(p for p in parts if p) + "\n").encode()
     return files
 
 
 def write_readme(check=False):
-    "Write README.md, or with `check` say whether the one there is up to date; returns the number of files that differ."
+    "Write README.md, or with `check` only compare; returns the number of files that differ."
     stale = {p: b for p, b in readme().items() if not (ROOT / p).exists() or (ROOT / p).read_bytes() != b}
     for path, content in stale.items():
         print(f"{path} is not what nbs/index.ipynb says: run `make readme`" if check else f"wrote {path}")
-        if not check: (ROOT / path).write_bytes(content)
+        if not check:
+            (ROOT / path).write_bytes(content)
     return len(stale) if check else 0
 
 
