@@ -1,8 +1,8 @@
 """Build the site (`site.py docs`), or the README from `nbs/index.ipynb` (`site.py readme [--check]`).
 
 The site goes to `_docs/`. With the `quarto` binary it is nbdev's own, made by `nbdev_docs`. Without it the
-same processed notebooks are rendered by smalldocs, which is pure Python. `nbdev_docs` is never called without the binary: it would try to
-download and install it.
+same processed notebooks are rendered by smalldocs, which is pure Python. `nbdev_docs` is never called without
+the binary: it would try to download and install it.
 """
 
 import base64, json, os, re, shutil, subprocess, sys, tempfile

@@ -213,7 +213,10 @@ def check_sources(texts: list,  # given on the command line
                   target_column: str | None,  # a target for each text of a table
                  ) -> None:
     "Refuse sources of texts that are missing or exclude each other: FileNotFoundError or ValueError."
+    from saerob.core import checks
+
     if texts and file: raise ValueError("give either texts or --file.")
+    for given in texts or []: checks.text(given, "text")
     if not texts and not file:
         raise ValueError("which text? give one, or --file, which may be - for stdin.")
     if target_column and (target or not file):

@@ -121,10 +121,11 @@ def kept_table(folder: Path,  # of the record
 def score_and_choose(s: Subject,  # the subject
                      n: int = 3,  # latents per way of choosing
                      seed: int = 0,  # of the random ones
-                    ) -> pd.DataFrame:  # scores of all live latents; group is empty for those not chosen
+                     n_scored: int | None = None,  # live latents to choose among; None: all
+                    ) -> pd.DataFrame:  # scores of live latents; group is empty for those not chosen
     "Score the live latents of a dictionary, and choose some."
     stats = latent_stats(s)
-    size = StudySize(n_scored=None, n_random=n, n_tail=n)
+    size = StudySize(n_scored=n_scored, n_random=n, n_tail=n)
     scores = latent_scores(s, live_latents(stats, size, seed), stats=stats, n_tokens=20)
     sample = choose_sample(scores, size, seed)
     return scores.assign(group=sample.group.reindex(scores.index).fillna("")).reset_index()
@@ -166,9 +167,10 @@ def attacked(m: Making,  # the report
 
 def scored(m: Making) -> pd.DataFrame:  # as `score_and_choose` gives it
     "Scores of the live latents and the choice among them, from the record where there is one."
-    n = m.preset.steering.shown_latents
-    make = partial(score_and_choose, m.s, n, m.seed)
-    return kept_table(m.records("scores"), dict(n=n), m.seed, m.s, make)
+    size = m.preset.steering
+    how = dict(n=size.shown_latents, n_scored=size.ranked_latents)
+    make = partial(score_and_choose, m.s, seed=m.seed, **how)
+    return kept_table(m.records("scores"), how, m.seed, m.s, make)
 
 # %% ../../nbs/app/report.ipynb #4bdce802
 def make_attack(m: Making, name: str) -> tuple:  # summary, blocks

@@ -53,6 +53,7 @@ class SteeringSize:
     factors: tuple = (1.0, 2.0)  # in units of each latent's max activation
     new_tokens: int = 40  # tokens written per text
     temperature: float = 0.0  # 0: greedy
+    ranked_latents: int | None = None  # live latents among which the report chooses; None: all
 
 # %% ../../nbs/study/presets.ipynb #b8c24f7f
 @dataclass(frozen=True)
