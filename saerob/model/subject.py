@@ -217,7 +217,7 @@ def resid(self: Subject,
           tokens: torch.LongTensor|None=None,  # [batch, n] token ids …
           pos: int|slice|None=-1,  # positions to return; None: all
           embeds: torch.Tensor|None=None,  # … or [batch, n, d_model] input embeddings, with gradients
-          past: "Prefix|None"=None,  # a shared beginning, from `prefix`; `tokens` are then what follows it
+          past=None,  # a shared beginning (`Prefix`, from `prefix`); `tokens` are then what follows it
           layer: int|None=None,  # another block than the subject's own
           chunk: int=256,  # rows per forward pass
          ) -> torch.Tensor:  # [batch, d_model] for an integer `pos`, else [batch, positions, d_model]
