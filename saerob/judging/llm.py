@@ -285,7 +285,7 @@ def _trouble(self: LLMJudge, e: Exception) -> Trouble:
 @patch
 async def _try(self: LLMJudge, client, messages: list) -> Answer:
     "One try. Raises `Trouble`, from nothing, so that no secret hangs on to it."
-    if self._blocked: raise Trouble(self._blocked)
+    if self._blocked: raise Trouble(self._blocked, everything=True)
     self.count["requests"] += 1
     try: return await self._request(client, messages)
     except Exception as e: trouble = self._trouble(e)
