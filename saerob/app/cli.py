@@ -18,8 +18,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Optional
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 # %% ../../nbs/app/cli.ipynb #7a8e73a9
 def number_list(text: str,  # such as "3,17,40-49"
@@ -788,11 +788,13 @@ def main(argv: list | None = None,  # command line, without the program; default
         code = app(argv, prog_name="saerob", standalone_mode=False)
         sys.stdout.flush()
         return code or 0
-    except click.exceptions.NoArgsIsHelpError as e:
-        return complain("saerob", e.format_message())
-    except click.ClickException as e:
-        return complain(program, f"{e.format_message()} See {program} --help")
-    except (KeyboardInterrupt, click.Abort):
+    except TyperException as e:
+        text = e.format_message()
+        stop = "" if text.endswith((".", "?")) else "."
+        if argv: return complain(program, f"{text}{stop} See {program} --help")
+        print(text, file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
         again = "; the same command with --resume goes on from here" if "--out" in argv else ""
         print(f"saerob: stopped{again}", file=sys.stderr)
         return 130
