@@ -206,7 +206,9 @@ def bca(
     low, high = np.quantile(draws, ndtr(bias + z/(1 - a*z)))
     return Interval(value, float(low), float(high), n, p_of_zero(draws, bias, a))
 
-def without_nan(values: np.ndarray) -> np.ndarray: return values[~np.isnan(values)]
+def without_nan(values: np.ndarray) -> np.ndarray:
+    "The values that are not NaN."
+    return values[~np.isnan(values)]
 
 # %% ../../nbs/core/tau.ipynb #858f43da
 def acceleration(
