@@ -122,9 +122,13 @@ class BoundContinuation:
 
     def feasible(self, edits, residuals):
         same = self.next_token.feasible(edits, residuals)
-        prompt = self.next_token.answer.prompt
         rows = same.nonzero()[:, 0].cpu()
-        if len(rows):
-            after = prompt.s.generate(prompt.whole(edits[rows]), self.greedy.shape[1])
-            same[rows] = (after == self.greedy).all(1)
+        if len(rows): same[rows] = self.continues(edits[rows])
         return same
+
+    def continues(self, edits):
+        "[batch]: is the LM's greedy continuation the same? One pass over prompt and continuation."
+        answer = self.next_token.answer
+        prompt = answer.prompt
+        inputs = prompt.rest(edits) if answer.past else prompt.whole(edits)
+        return prompt.s.would_write(inputs, self.greedy, answer.past)

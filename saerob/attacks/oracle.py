@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 from .attack import choose_latents
+from .constraints import Answer, kl
 from .edits import Suffix
 from .goals import ActiveSet, OneLatent, Switch
 from .searches import DEFECTS, GCG, Beam, PublishedGCG, Random, Surrogate, TokenShifts
@@ -31,6 +32,9 @@ class TokenTable:
     tokens: torch.LongTensor  # [n_tokens] token ids that survive being typed after this text
     resid: torch.Tensor  # [n_tokens, d_model] residual at the readout, one row per token
     base: torch.Tensor  # [d_model] residual at the readout of the text without a suffix
+    kl: torch.Tensor|None=None  # [n_tokens] nats, the LM's next token, before ‖ after; None: not run
+    next: torch.LongTensor|None=None  # [n_tokens] the LM's likeliest next token; None: not run
+    base_next: torch.LongTensor|None=None  # [1] the same for the text without a suffix
 
     def row(self,
             tokens: torch.LongTensor,  # token ids, any shape
@@ -65,13 +69,17 @@ def every_token(s: Subject,  # the subject; in bfloat16 the table is exact for t
                 tokens: torch.LongTensor|None=None,  # [n] token ids to try; None: all that can be typed
                 batch: int=1024,  # tokens per forward pass
                 folder: str|Path|None=None,  # where tables are kept; None: the cache
+                answers: bool=False,  # also run the blocks above, and keep what the LM would say next
                ) -> TokenTable:
     "Run every token as a one-token suffix, once. Raises `SubjectError` for a pooled readout."
     if readout.pool != "last":
         raise SubjectError(f"the oracle reads the last token, not pooling {readout.pool!r}: use pool='last'.")
-    path = Path(folder or home()/"oracle")/f"{_table_id(s, text, readout, tokens)}.safetensors"
+    folder = Path(folder or home()/"oracle")
+    name = _table_id(s, text, readout, tokens)
+    with_answers = folder/f"{name}-answers.safetensors"
+    path = with_answers if answers or with_answers.exists() else folder/f"{name}.safetensors"
     if not path.exists():
-        _write_table(s, text, readout, tokens, batch, path)
+        _write_table(s, text, readout, tokens, batch, path, answers)
     return _read_table(text, path)
 
 def _table_id(s, text, readout, tokens):
@@ -81,20 +89,33 @@ def _table_id(s, text, readout, tokens):
     return hash_of(dict(lm=lm, text=text, readout=str(readout), tokens=tried))
 
 # %% ../../nbs/attacks/oracle.ipynb #b8ac0331
-def _write_table(s, text, readout, tokens, batch, path):
-    "Run the tokens and keep their residuals, in one step: there is never half a table."
+def _write_table(s, text, readout, tokens, batch, path, answers):
+    "Run the tokens and keep what they do, in one step: there is never half a table."
     from safetensors.torch import save_file
     prompt = tokenise(s, text, readout)
     edit = Suffix(1).on(s, prompt, readout)
     tokens = (s.vocab if tokens is None else tokens)[:, None]
     tokens = tokens[edit.valid(tokens)]
+    answer = Answer(edit) if answers else None
     parts = tqdm(tokens.split(batch), desc="every token", disable=None)
-    resid = torch.cat([s.resid(edit.rest(part), past=edit.past).detach().cpu() for part in parts])
-    base = s.resid(prompt.ids)[0].detach().float().cpu()
+    columns = zip(*[_run_tokens(s, edit, part, answer) for part in parts])
+    kept = dict(zip(("resid", "kl", "next"), map(torch.cat, columns)))
+    kept |= dict(tokens=tokens[:, 0], base=s.resid(prompt.ids)[0].detach().float().cpu())
+    if answers:
+        kept["base_next"] = answer.before.argmax()[None].cpu()
     path.parent.mkdir(parents=True, exist_ok=True)
-    parts = dict(tokens=tokens[:, 0], resid=resid, base=base)
     with atomic(path) as draft:
-        save_file({name: part.contiguous() for name, part in parts.items()}, draft)
+        save_file({name: part.contiguous() for name, part in kept.items()}, draft)
+
+def _run_tokens(s, edit, tokens, answer):
+    "Residuals at the readout and, where an `Answer` is given, KL and likeliest next token, a row per token."
+    if answer is None:
+        return s.resid(edit.rest(tokens), past=edit.past).detach().cpu(),
+    h = s.resid(edit.rest(tokens), past=edit.past, pos=None)
+    parts = [answer.after(rows) for rows in h.split(64)]
+    moved = torch.cat([kl(answer.before, after) for after in parts])
+    following = torch.cat([after.argmax(-1) for after in parts])
+    return h[:, -1].detach().cpu(), moved.cpu(), following.cpu()
 
 def _read_table(text, path):
     "A table that `_write_table` wrote."

@@ -12,7 +12,7 @@ import torch
 from fastcore.basics import patch
 
 from ..core import checks
-from .subject import Subject, SubjectError, _hidden, in_chunks
+from .subject import Prefix, Subject, SubjectError, _cache_arguments, _hidden, in_chunks
 
 # %% ../../nbs/model/generation.ipynb #660c343f
 def _left_pad(rows: list,  # of lists of token ids
@@ -245,6 +245,26 @@ def prompt_ids(s: Subject,  # the subject
         raise SubjectError(f"the prompt {prompt[:30]!r}… has {len(ids)} tokens; with {room} more to be "
                            f"written it does not fit the context of this LM, {s.max_tokens}: shorten it.")
     return ids
+
+# %% ../../nbs/model/generation.ipynb #32807096
+@patch
+def would_write(self: Subject,
+                tokens: torch.LongTensor,  # [batch, n] whole prompts, or what follows `past`
+                wanted: torch.LongTensor,  # [1, m] a continuation; what follows an end of text is not looked at
+                past: Prefix|None=None,  # a shared beginning, from `prefix(…, all_blocks=True)`
+                chunk: int=64,  # rows per forward pass
+               ) -> torch.BoolTensor:  # [batch]
+    "Is `wanted` the LM's greedy continuation? One pass, with the wanted tokens behind the prompt."
+    ends = torch.tensor(sorted(self.end_ids()), device=wanted.device)
+    is_end = torch.isin(wanted[0], ends).nonzero()[:, 0].tolist()
+    wanted = wanted[:, :is_end[0] + 1] if is_end else wanted
+    behind = wanted[:, :-1].expand(len(tokens), -1)
+    inputs = torch.cat([tokens.to(self.device), behind.to(self.device)], 1)
+    def run(rows):
+        cache = _cache_arguments(past, len(inputs[rows]))
+        logits = self.model(inputs[rows], logits_to_keep=wanted.shape[1], **cache).logits
+        return (logits.argmax(-1) == wanted.to(self.device)).all(1)
+    with torch.no_grad(): return in_chunks(run, len(inputs), chunk)
 
 # %% ../../nbs/model/generation.ipynb #687c6bfb
 def mean_nll(s: Subject,  # the LM; no edit is applied here

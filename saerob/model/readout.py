@@ -149,11 +149,11 @@ def natural_continuation(s: Subject,  # the subject
                          n_tokens: int=1,  # length of the continuation
                          readout: Readout=DEFAULT_READOUT,  # which instruction will follow
                         ) -> torch.LongTensor:  # [1, n_tokens]
-    "The LM's greedy continuation of a text, among tokens that a person can type at that place."
+    "The LM's greedy continuation, from the likeliest word on, among tokens that a person can type there."
     prompt = tokenise(s, text, readout)
-    forbidden = (~s.typable).to(s.device)
     head = prompt.head
-    for _ in range(checks.whole(n_tokens, "n_tokens", low=0)):
+    for i in range(checks.whole(n_tokens, "n_tokens", low=0)):
+        forbidden = (~(s.typable if i else s.wordlike)).to(s.device)
         likely = s.logits(head).masked_fill_(forbidden, -torch.inf).topk(64).indices[0, :, None]
         rows = torch.cat([head.expand(len(likely), -1), likely], 1)
         with_tail = torch.cat([rows, prompt.tail.expand(len(rows), -1)], 1)

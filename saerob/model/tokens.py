@@ -81,3 +81,13 @@ def typable(self: Subject) -> torch.BoolTensor:  # [vocabulary], on the CPU
 def vocab(self: Subject) -> torch.LongTensor:  # [n_typable], on the CPU
     "Ids of the tokens that an edit may use, in ascending order."
     return self.typable.nonzero()[:, 0]
+
+@patch(as_prop=True)
+def wordlike(self: Subject) -> torch.BoolTensor:  # [vocabulary], on the CPU
+    "Typable tokens with a letter in them: words and pieces of words, no line breaks or punctuation."
+    if "wordlike" in self._shared: return self._shared["wordlike"]
+    texts = self.tokenizer.batch_decode(self.vocab[:, None], clean_up_tokenization_spaces=False)
+    mask = torch.zeros_like(self.typable)
+    mask[self.vocab] = torch.tensor([any(map(str.isalpha, text)) for text in texts])
+    self._shared["wordlike"] = mask
+    return mask
