@@ -10,13 +10,14 @@ import copy
 import difflib
 import json
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from fastcore.basics import patch
 
 from ..core import checks
-from ..core.assets import smollm2
+from ..core.assets import in_reach, smollm2
 from ..core.texts import data_path
 from .subject import Subject, SubjectError, layer_of  # noqa: F401 (offered here too)
 
@@ -67,17 +68,67 @@ def _read_sparsify(folder, device, dtype):
     if block: sae.cfg.metadata.hook_name = f"blocks.{block[1]}.hook_resid_post"
     return sae
 
+# %% ../../nbs/model/loading.ipynb #25e6d8be
+def _check_file(file: Path) -> None:
+    "Refuse a safetensors file that is no such file, or not all of it. Raises `SubjectError` naming it."
+    size = file.stat().st_size
+    with file.open("rb") as opened: start = opened.read(64)
+    if start.startswith(b"version https://git-lfs"):
+        raise SubjectError(f"{file} is Git LFS's note, not the weights themselves: run `git lfs pull`.")
+    if start.lstrip()[:1] == b"<":
+        raise SubjectError(f"{file} is a web page, not weights: the download failed, so fetch it again.")
+    header = 8 + int.from_bytes(start[:8], "little")
+    if size < 8 or header > size or start[8:9] != b"{":
+        raise SubjectError(f"{file} is damaged or cut off: its {size:,} bytes hold no safetensors header.")
+    with file.open("rb") as opened: entries = _header(opened.read(header)[8:])
+    end = max((offsets[1] for offsets in entries.values()), default=0)
+    if header + end > size:
+        raise SubjectError(f"{file} is cut off: it has {size:,} of {header + end:,} bytes; fetch it again.")
+
+# %% ../../nbs/model/loading.ipynb #ace4442e
+def _header(text: bytes) -> dict:
+    "Name to (start, end) of the tensors in a safetensors header; empty where the reader will refuse it."
+    try: return {n: entry["data_offsets"] for n, entry in json.loads(text).items() if n != "__metadata__"}
+    except (ValueError, KeyError, TypeError): return {}
+
+def _check_files(folder: Path) -> None:
+    "Check every safetensors file of a folder. Raises `SubjectError`."
+    for file in sorted(folder.glob("*.safetensors")): _check_file(file)
+
+def _first_line(error: Exception) -> str:
+    "The first line of what an error says, with the names that do not fit where PyTorch lists them."
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
 # %% ../../nbs/model/loading.ipynb #257e82e0
 def _read_folder(folder: Path, device, dtype):
     "An SAE from a local folder in any of the three formats. Raises `SubjectError` naming a damaged file."
     from safetensors import SafetensorError
     from sae_lens import SAE
+    _check_files(folder)
     try:
         if (folder/"sae.safetensors").exists(): return _read_sparsify(folder, device, dtype)
         if not (folder/EIGHT_BIT).exists(): return SAE.load_from_disk(folder, device=str(device), dtype=dtype)
         return SAE.load_from_disk(folder, device=str(device), dtype=dtype, converter=_read_eight_bit)
-    except (SafetensorError, ValueError, KeyError, FileNotFoundError, RuntimeError) as error:
-        raise SubjectError(f"the SAE in {folder} cannot be read ({type(error).__name__}): {error}") from None
+    except (SafetensorError, ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
+        raise SubjectError(f"the SAE in {folder} cannot be read ({type(error).__name__}): "
+                           f"{_first_line(error)}") from None
+
+# %% ../../nbs/model/loading.ipynb #bf7997d0
+@contextmanager
+def _hub(what: str):  # what is looked for, in words
+    "Within it the model hub is asked, or its cache alone if it does not answer. Raises `SubjectError`."
+    from huggingface_hub import constants
+    forbidden = constants.HF_HUB_OFFLINE
+    reached = not forbidden and in_reach(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = not reached
+    try: yield
+    except OSError as error:
+        if reached: raise
+        why = "HF_HUB_OFFLINE is set" if forbidden else f"{constants.ENDPOINT} does not answer"
+        raise SubjectError(f"{what} is not on this machine, and {why} ({type(error).__name__}): connect to "
+                           "the hub once, set HF_ENDPOINT to a mirror, or give a local folder.") from None
+    finally: constants.HF_HUB_OFFLINE = forbidden
 
 # %% ../../nbs/model/loading.ipynb #3a6c42a1
 def _near(name: str, known: list) -> str:
@@ -123,34 +174,61 @@ def load_sae(sae: str|Path|tuple,  # name of a shipped SAE, local folder, or (re
             ):  # a SAELens SAE
     "Load an SAE from this project, a folder, a SAELens release or the model hub. Raises `SubjectError`."
     if isinstance(sae, (str, Path)): return _read_folder(_find_folder(sae), device, dtype)
-    if not isinstance(sae, (tuple, list)) or len(sae) != 2:
+    is_pair = isinstance(sae, (tuple, list)) and len(sae) == 2
+    if not is_pair or not all(isinstance(part, str) for part in sae):
         raise SubjectError(f"an SAE is a name, a folder, or a pair (release, id): it is {sae!r}.")
     release, sae_id = sae
     _check_release(release, sae_id)
-    try: return _from_hub(release, sae_id, device, dtype)
-    except (OSError, ConnectionError) as error:
-        raise SubjectError(f"SAE {sae_id!r} of {release!r} could not be downloaded ({type(error).__name__}): "
-                           "it needs the model hub once, or a local folder with its files.") from None
+    what = f"the SAE {sae_id!r} of {release!r}"
+    try:
+        with _hub(what): return _from_hub(release, sae_id, device, dtype)
+    except SubjectError: raise
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise SubjectError(f"{what} could not be read from the model hub ({type(error).__name__}): "
+                           f"{_first_line(error)}") from None
 
 # %% ../../nbs/model/loading.ipynb #51592b8e
 DTYPES = ("float32", "bfloat16", "float16")
 
+def _check_lm(lm, info: dict, what: str) -> None:
+    "Refuse an LM of which weights were missing or are not numbers. Raises `SubjectError`."
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise SubjectError(f"{what} lacks {len(missing)} of its weights, such as {missing[0]}: "
+                           "its files are incomplete, or belong to another configuration.")
+    if info["mismatched_keys"]:
+        name, found, wanted = sorted(info["mismatched_keys"])[0]
+        raise SubjectError(f"{what} has {name} of shape {tuple(found)}, but its configuration says "
+                           f"{tuple(wanted)}: its files belong to another LM.")
+    for name, weight in lm.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise SubjectError(f"{what} holds NaN or infinite values in {name}: its file is damaged.")
+
+# %% ../../nbs/model/loading.ipynb #47fd9075
 def _read_lm(model: str|Path,  # Hugging Face id or local folder
              device: str,  # torch device
              dtype: str,  # one of `DTYPES`
              trust_remote_code: bool,  # run Python code that comes with the LM?
             ):  # LM, tokenizer
     "An LM and its tokenizer. Raises `SubjectError`."
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    what = f"the LM {str(model)!r}"
     trust = dict(trust_remote_code=trust_remote_code)
-    try:
-        lm = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype), **trust)
+    told = dict(output_loading_info=True, ignore_mismatched_sizes=True)  # `_check_lm` refuses them
+    def read():
+        lm, info = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype), **trust, **told)
+        _check_lm(lm, info, what)
         return lm.to(device), AutoTokenizer.from_pretrained(model, **trust)
-    except (OSError, ConnectionError) as error:
-        raise SubjectError(f"the LM {str(model)!r} could not be loaded: neither a local folder nor reachable "
-                           f"on the model hub ({type(error).__name__}).") from None
-    except (ValueError, KeyError) as error:
-        raise SubjectError(f"the LM {str(model)!r} could not be loaded: {error}") from None
+    try:
+        if not Path(model).exists():
+            with _hub(what): return read()
+        _check_files(Path(model))
+        return read()
+    except SubjectError: raise
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise SubjectError(f"{what} could not be loaded ({type(error).__name__}): "
+                           f"{_first_line(error)}") from None
 
 # %% ../../nbs/model/loading.ipynb #6d7aa491
 @patch(cls_method=True)
@@ -165,6 +243,8 @@ def load(cls: Subject,
         ) -> Subject:
     "Load an LM and an SAE. Raises `SubjectError`, or `AssetError` when the default LM cannot be fetched."
     checks.one_of(dtype, "dtype", DTYPES)
+    if not isinstance(model, (str, Path, type(None))) or model == "":
+        raise SubjectError(f"an LM is the name of one on the model hub, or a folder: it is {model!r}.")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if sae is None and model is None and layer is None: sae = DEFAULT_SAE
     sae = load_sae(sae, device) if sae is not None else None
