@@ -28,10 +28,16 @@ class Answer:
 
     def after(
         self,
-        residuals: torch.Tensor,  # [batch, positions, d_model] at block L, all positions after `past`
+        residuals: torch.Tensor,  # [batch, positions, d_model] at the hook, all positions after `past`
+        edits: torch.LongTensor | None = None,  # [batch, n] the candidates; needed for a hook inside a block
     ) -> torch.Tensor:  # [batch, vocabulary] log-probabilities
         "Next-token log-probabilities of candidates."
-        return self.prompt.s.logits_from(residuals, past=self.past).log_softmax(-1)
+        prompt = self.prompt
+        s = prompt.s
+        if edits is None or s.hook.kind == "resid_post":
+            return s.logits_from(residuals, past=self.past).log_softmax(-1)
+        inputs = prompt.rest(edits) if self.past else prompt.whole(edits)
+        return s.logits(inputs, past=self.past).log_softmax(-1)
 
 def kl(
     before: torch.Tensor,  # [vocabulary] log-probabilities
@@ -63,7 +69,7 @@ class BoundKL:
     limit: float  # nats
 
     def feasible(self, edits, residuals):
-        return kl(self.answer.before, self.answer.after(residuals)) <= self.limit
+        return kl(self.answer.before, self.answer.after(residuals, edits)) <= self.limit
 
 # %% ../../nbs/attacks/constraints.ipynb #be94dd6a
 def natural_kl(
@@ -94,7 +100,7 @@ class BoundNextToken:
     answer: Answer  # the LM's answer to the unedited prompt
 
     def feasible(self, edits, residuals):
-        return self.answer.after(residuals).argmax(-1) == self.answer.before.argmax()
+        return self.answer.after(residuals, edits).argmax(-1) == self.answer.before.argmax()
 
 # %% ../../nbs/attacks/constraints.ipynb #d78c8332
 @dataclass(frozen=True)

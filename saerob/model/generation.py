@@ -12,7 +12,7 @@ import torch
 from fastcore.basics import patch
 
 from ..core import checks
-from .subject import Prefix, Subject, SubjectError, _cache_arguments, _hidden, in_chunks
+from .subject import Prefix, Subject, SubjectError, _cache_arguments, in_chunks
 
 # %% ../../nbs/model/generation.ipynb #660c343f
 def _left_pad(rows: list,  # of lists of token ids
@@ -49,11 +49,11 @@ def _begin(self: Subject, rows, room, edit):
     cache = self._new_cache(n + room)
     inputs = dict(input_ids=ids[:, :n], past_key_values=cache, use_cache=True)
     if n and not edit: self.base(**inputs, **places.inputs())
-    if n and edit: h = self._below(self.layer, **inputs, **places.inputs())
+    if n and edit: h, below = self._at(self.hook, **inputs, **places.inputs())
     cache.reorder_cache(which)
     if n and edit:
         edited = edit(h[which], torch.arange(len(rows), device=self.device))
-        self._fill_above(cache, edited, places.inputs(which), n + room)
+        self._fill_above(cache, edited, below if below is None else below[which], places.inputs(which), n + room)
     return cache, mask[which], ids[which, -1:]
 
 # %% ../../nbs/model/generation.ipynb #e478e85e
@@ -64,11 +64,11 @@ def _new_cache(self: Subject, length: int):
     return StaticCache(config=self.model.config, max_cache_len=length)
 
 @patch
-def _fill_above(self: Subject, cache, h, places: dict, length: int) -> None:
-    "Run the blocks above L on residuals and put their keys and values into the cache."
+def _fill_above(self: Subject, cache, h, below, places: dict, length: int) -> None:
+    "Run what lies above the hook on edited values and put the keys and values of the blocks there into the cache."
     above = self._new_cache(length)
-    with self._skipping(h, self.layer):
-        self.base(inputs_embeds=h, past_key_values=above, use_cache=True, **places)
+    with self._entering(h, self.hook, below) as x:
+        self.base(inputs_embeds=x, past_key_values=above, use_cache=True, **places)
     cache.layers[self.layer + 1:] = above.layers[self.layer + 1:]
 
 # %% ../../nbs/model/generation.ipynb #679c7252
@@ -145,9 +145,8 @@ class _Batch:
 # %% ../../nbs/model/generation.ipynb #5393b662
 @patch
 def _edit_hook(self: Subject, edit, batch: _Batch):
-    "Put an edit on block L's output, for the rows that are still in the batch; returns the hook's handle."
-    def edited(module, args, output): return edit(_hidden(output), batch.numbers)
-    return self.blocks[self.layer].register_forward_hook(edited)
+    "Put an edit on what is at the hook, for the rows that are still in the batch; returns the hook's handle."
+    return self.watch(lambda h: edit(h, batch.numbers))
 
 # %% ../../nbs/model/generation.ipynb #3257ab9c
 @patch
@@ -214,11 +213,11 @@ def generate(self: Subject,
              temperature: float=0.,  # 0: greedy
              top_k: int|None=None,  # sample from the k likeliest tokens; None: from all
              seeds=0,  # one integer, or one per row
-             edit=None,  # function of block L's output [batch, n, d_model] and row numbers [batch]
+             edit=None,  # function of what is at the hook [batch, n, d_model] and row numbers [batch]
              positions: str="all",  # edited: "all"; "generated" (where tokens are read); "last" (the first)
              chunk: int=512,  # rows per batch
             ) -> torch.LongTensor:  # [batch, max_new_tokens]; EOS after a row's end
-    "Continue every prompt, with an optional edit at block L; -1 from where logits are not numbers."
+    "Continue every prompt, with an optional edit at the subject's hook; -1 from where logits are not numbers."
     n = checks.whole(max_new_tokens, "max_new_tokens", low=0)
     checks.one_of(positions, "positions", ("all", "generated", "last"))
     rows = self._prompt_rows(prompts, n)
