@@ -1,8 +1,10 @@
 "Everything here is read from `settings.ini`; change that file, not this one."
+import shutil
 from configparser import ConfigParser
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
 parser = ConfigParser(delimiters=["="], interpolation=None)
@@ -11,6 +13,21 @@ cfg = parser["DEFAULT"]
 name = cfg["lib_name"]
 url = f"https://github.com/{cfg['user']}/{cfg['repo']}"
 readme = here / "README.md"
+DATA = ("*.csv", "README.md", "saes/topk/*", "token_shifts/*", "results/*")  # what a wheel takes along of data/
+
+
+class BuildWithData(build_py):
+    "Put the data that a user needs into the package as `saerob/_data`; a checkout has it beside the package."
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        for path in sorted(p for pattern in DATA for p in (here / "data").glob(pattern) if p.is_file()):
+            to = Path(self.build_lib) / name / "_data" / path.relative_to(here / "data")
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, to)
+
 
 setup(
     name=name,
@@ -24,6 +41,7 @@ setup(
     license="Apache-2.0",
     url=url,
     packages=find_packages(include=[name, f"{name}.*"]),
+    cmdclass={"build_py": BuildWithData},
     include_package_data=True,
     package_data={name: ["templates/*"]},
     python_requires=f">={cfg['min_python']}",

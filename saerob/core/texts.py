@@ -29,12 +29,16 @@ from .checks import whole
 def data_path(
     name: str = "",  # a file or folder inside `data/`; empty for the folder itself
 ) -> Path:  # where it is
-    "A file that saerob ships, in `SAEROB_DATA` or in `data/` beside the package. Raises FileNotFoundError."
-    beside = Path(saerob.__file__).parent.parent/"data"
-    folder = Path(os.environ.get("SAEROB_DATA") or beside).expanduser()
-    if not (folder/name).exists():
-        raise FileNotFoundError(f"no '{name}' in {folder}: set SAEROB_DATA to the folder data/ of a checkout")
-    return folder/name
+    "A file of `SAEROB_DATA`, of the installed package, or of the checkout's data/. Raises FileNotFoundError."
+    package = Path(saerob.__file__).parent
+    installed = package/"_data"
+    shipped = installed if installed.exists() else package.parent/"data"
+    folder = Path(os.environ.get("SAEROB_DATA") or shipped).expanduser()
+    if (folder/name).exists(): return folder/name
+    if folder == installed:
+        raise FileNotFoundError(f"'{name}' is not part of the installed package: clone saerob's repository "
+                                "and set SAEROB_DATA to its folder data/")
+    raise FileNotFoundError(f"no '{name}' in {folder}: set SAEROB_DATA to the folder data/ of a checkout")
 
 # %% ../../nbs/core/texts.ipynb #04873bc8
 def fetch_rows(
