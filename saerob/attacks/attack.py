@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LMChange', 'lm_change', 'AttackResult', 'default_search', 'attack', 'measured', 'collect', 'edited_text',
-           'unedited_text', 'can_be_typed', 'check_attack', 'check_kind', 'choose_latents', 'text_reading',
-           'lowest_first']
+           'unedited_text', 'can_be_typed', 'check_attack', 'check_kind', 'choose_latents', 'checked_usable',
+           'text_reading', 'lowest_first']
 
 # %% ../../nbs/attacks/attack.ipynb #014b59a1
 import dataclasses
@@ -267,7 +267,7 @@ def choose_latents(
         raise SubjectError("a targeted choice of latents needs the other text: pass target=….")
     z, pre = text_reading(s, text, readout)
     candidates = (z > 0).cpu() != goal.on
-    if usable is not None: candidates &= torch.as_tensor(np.asarray(usable))
+    if usable is not None: candidates &= checked_usable(usable, s.d_sae)
     strength = lowest_first(s, text, pre, readout, defects) if goal.on else z
     if goal.targeted:
         z_target, _ = text_reading(s, target, readout)
@@ -277,6 +277,12 @@ def choose_latents(
     return order[:min(n, int(candidates.sum()))].tolist()
 
 # %% ../../nbs/attacks/attack.ipynb #dcaa553f
+def checked_usable(usable, d_sae):
+    "Which latents may be chosen, bool [d_sae]. Raises `SubjectError` for another shape."
+    found = torch.as_tensor(np.asarray(usable))
+    if found.shape == (d_sae,) and found.dtype == torch.bool: return found
+    raise SubjectError(f"usable must be {d_sae} truth values, one per latent.")
+
 def text_reading(s, text, readout):
     "Activations and pre-activations of one text, [d_sae] each."
     p = tokenise(s, text, readout)

@@ -192,6 +192,7 @@ def evaluate(s: Subject,  # the subject
              progress: bool|None=None,  # show a bar: True always, False never, None at a terminal only
             ) -> Results:
     "Measure every unit that is not recorded yet. Raises ValueError for a folder with another run or text."
+    if s.sae is None: raise SubjectError("this subject has no SAE: there is no report to attack.")
     scenario = settled(s, scenario, readout)
     config = dict(scenario=scenario_settings(scenario), readout=asdict(readout))
     usable = None

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 from .oracle import TokenTable
-from ..latents.activations import LatentStats, latent_indices, latent_stats
+from ..core.checks import whole
+from ..latents.activations import LatentStats, latent_indices, stats_for
 from ..model.readout import overlap
 from ..model.subject import Subject
 
@@ -164,7 +165,10 @@ def retention(s: Subject,  # the subject
              ) -> pd.DataFrame:  # retention_rate, retained_activation, worst_retained, n_edits, n_texts
     "How much latents retain on their own texts when a token nearby changes. NaN for a latent without a text."
     latents = latent_indices(s, latents)
-    texts = own_texts(s, stats or latent_stats(s), latents, n_texts, window)
+    for name, value in dict(n_texts=n_texts, n_edits=n_edits, window=window, reach=reach).items():
+        whole(value, name, low=1)
+    whole(seed, "seed", low=0)
+    texts = own_texts(s, stats_for(s, stats), latents, n_texts, window)
     rng = np.random.default_rng(seed)
     edited = [neighbours(s, text.ids, n_edits, reach, rng) for text in texts]
     retained = {latent: [] for latent in map(int, latents)}

@@ -11,9 +11,11 @@ import re
 from dataclasses import dataclass, replace
 from .edits import Replace, Suffix
 from .goals import Switch, Targeted, Untargeted
-from .language import check_budget, from_settings, settings
+from .language import Constraint, Edit, Goal, Search, check_budget, from_settings, settings
+from .language import whole_or_none
 from .searches import GCG, Random, TokenShifts
 from .token_shifts import shifts_shipped
+from ..core.checks import kind_of
 from ..model.readout import DEFAULT_READOUT, Readout
 from ..model.subject import Subject
 
@@ -30,6 +32,11 @@ class Scenario:
 
     def __post_init__(self):
         check_budget(self.budget)
+        kind_of(self.goal, "goal", Goal, "Untargeted()")
+        kind_of(self.edit, "edit", Edit, "Suffix(1)")
+        kind_of(self.control, "control", Search, "Random()")
+        if self.search is not None: kind_of(self.search, "search", Search, "GCG()")
+        if self.constraint is not None: kind_of(self.constraint, "constraint", Constraint, "KLBelow(0.2)")
 
     @property
     def single(self):
@@ -60,6 +67,7 @@ class Scenario:
                latents: int|None=None,  # latents per text, for single latents; None: as before
               ):
         "The same scenario with another effort."
+        candidates = whole_or_none(candidates, "candidates", 0)
         goal = replace(self.goal, n_latents=latents) if self.single and latents is not None else self.goal
         control = self.control if batch is None else replace(self.control, batch=batch)
         budget = self.budget if candidates is None else candidates + 1
@@ -92,6 +100,7 @@ def settled(s: Subject,  # the subject
             readout: Readout=DEFAULT_READOUT,  # how texts are read
            ) -> Scenario:
     "The scenario with its search named; the default search tries as many candidates a step as the control."
+    kind_of(scenario, "scenario", Scenario, "Scenario()")
     if scenario.search is not None:
         return scenario
     effort = dict(batch=scenario.control.batch)

@@ -10,6 +10,7 @@ __all__ = ['SAME', 'PUBLISHED', 'relative_change', 'summarise', 'percent', 'poin
 import numpy as np
 import pandas as pd
 from .scenarios import conditions_of, scenario_of
+from ..core.checks import kind_of
 from ..core.results import Results
 from ..core.statistics import mean_interval, paired_difference, share_interval
 
@@ -24,6 +25,7 @@ def relative_change(after,  # overlaps
 def summarise(results: Results,  # as `evaluate` gives them
              ) -> pd.DataFrame:  # overlap or success, low, high, change (percent), n, forwards
     "Mean overlap (single latents: success rate) per condition, and the paired difference of the searches."
+    kind_of(results, "results", Results, "evaluate(s, texts, scenario, folder)")
     scenario = scenario_of(results.manifest)
     measure = "success" if scenario.single else "overlap"
     each = results.wide(measure)

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.stats import rankdata
 from statsmodels.stats.multitest import multipletests
 
-from .checks import one_of
+from .checks import number, one_of, whole
 from .tau import (MIN_N, Tau, bca, complete, confounded_grid, gaussian_sample,
                              join, kendall, kept_units, no_tau, permute, sign_matrix, tau_b, tau_of_columns,
                              undefined, weighted_sum)
@@ -195,8 +195,10 @@ def false_discovery(
     return adjusted(p, "fdr_bh")
 
 def adjusted(p, method: str) -> np.ndarray:
-    "p values corrected by statsmodels, without the NaN."
+    "p values corrected by statsmodels, without the NaN. Raises ValueError for what is no p value."
+    one_of(method, "method", ("holm", "fdr_bh", "fdr_by"))
     p = np.asarray(p, float)
+    if ((p < 0) | (p > 1)).any(): raise ValueError("p values must lie between 0 and 1: one does not.")
     found = np.full(p.shape, np.nan)
     known = ~np.isnan(p)
     if known.any(): found[known] = multipletests(p[known], method=method)[1]
@@ -427,6 +429,7 @@ def critical(
 ) -> float:  # NaN if nothing can be significant
     "Smallest |τ| (or |ψ|) whose exact two-sided p is at most alpha."
     values, p = null_distribution(n, groups)
+    if not 0 < number(alpha, "alpha") < 1: raise ValueError(f"alpha must lie between 0 and 1: it is {alpha}.")
     significant = (2*np.cumsum(p) <= alpha*(1 + 1e-12)) & (values > 0)
     return float(values[significant].min()) if significant.any() else np.nan
 
@@ -441,6 +444,7 @@ def power(
 ) -> np.ndarray:  # [taus] chance of a significant result
     "Power of the exact test of τ (or of ψ) by simulation from a Gaussian copula, without ties."
     least = critical(n, groups, alpha)
+    whole(n_sim, "n_sim", low=1)
     i, j = np.triu_indices(n, 1)
     n_parts = 1 + n_sim*groups*len(i)//4_000_000
     def share(tau):
@@ -461,6 +465,7 @@ def detectable(
     seed: int = 0,  # of the simulation
 ) -> float:  # NaN if no τ up to 0.95 reaches it
     "Smallest true τ that is found with the power asked for, to about 0.01."
+    wanted = number(wanted, "wanted", low=0, high=1)
     taus = np.linspace(0, .95, 39)
     found = np.maximum.accumulate(power(taus, n, groups, alpha, n_sim, seed))
     return float(np.interp(wanted, found, taus)) if found[-1] >= wanted else np.nan

@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from .checks import whole
+from .checks import kind_of, whole
 from .files import atomic, fingerprint, hash_of, jsonable, refuse_secrets
 
 _all_ = ["atomic", "fingerprint", "hash_of", "jsonable", "refuse_secrets"]   # to be had from here, too
@@ -50,6 +50,7 @@ def manifest(
 ) -> dict:  # config, seed, fingerprints, versions; `id`, a hash of these four; `created`, UTC
     "What makes a run this run. Raises ValueError for a name like a secret's, or a seed that is none."
     seed = None if seed is None else whole(seed, "seed", low=0)
+    kind_of(config, "config", dict, "dict(steps=10)")
     found = dict(config=config, seed=seed, fingerprints=fingerprints or {}, versions=versions())
     refuse_secrets(found)
     found = jsonable(found, "manifest")
@@ -272,6 +273,7 @@ def read_run(
 ) -> Recorded:
     "Read a run without touching it. Raises FileNotFoundError, and ValueError for a corrupt line."
     path = Path(path)
+    if not (path / "records.jsonl").exists(): raise FileNotFoundError(f"there is no run in {path}.")
     rows = [_with_nan(row) for row in parse_records(path / "records.jsonl").rows]
     for row in rows:
         if isinstance(row["key"], list): row["key"] = tuple(row["key"])
@@ -296,6 +298,7 @@ def pending(
     progress: bool | None = None,  # show a bar: True always, False never, None at a terminal only
 ):  # iterator over the keys that are not recorded yet
     "The units still to be done, one at a time; a key recorded meanwhile is passed over."
+    if isinstance(keys, str): raise ValueError("keys must be a list of names: it is one text.")
     keys = list(keys)
     left = [key for key in keys if not self.done(key)]
     hidden = None if progress is None else not progress

@@ -6,7 +6,7 @@
 __all__ = ['MIN_N', 'Complete', 'complete', 'undefined', 'join', 'tau_b', 'sign_matrix', 'weighted_sum', 'Orders', 'orders_of',
            'permute', 'tau_of_columns', 'PValue', 'p_of_tau', 'Resamples', 'resample', 'bca', 'without_nan',
            'acceleration', 'p_of_zero', 'tau_sd', 'Range', 'gaussian_interval', 'gaussian_sample', 'Tau', 'no_tau',
-           'kendall', 'kept_units', 'confounded_grid']
+           'check_draws', 'kendall', 'kept_units', 'confounded_grid']
 
 # %% ../../nbs/core/tau.ipynb #b027aea5
 import itertools
@@ -18,6 +18,7 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 from scipy.stats import kendalltau, rankdata
 
+from .checks import whole
 from .statistics import Interval, check_level
 
 # %% ../../nbs/core/tau.ipynb #ca5c9682
@@ -293,6 +294,19 @@ def no_tau(
     "An agreement that is undefined, or has no interval."
     return Tau(value, np.nan, np.nan, np.nan, n, "", join(*notes))
 
+# %% ../../nbs/core/tau.ipynb #ebe5da3b
+def check_draws(
+    level: float,  # confidence of an interval
+    n_resamples: int,  # bootstrap draws
+    n_permutations: int,  # random orders
+    seed: int,  # of both
+) -> None:
+    "Refuse settings of intervals and tests that make no sense. Raises ValueError."
+    check_level(level)
+    whole(n_resamples, "n_resamples", low=1)
+    whole(n_permutations, "n_permutations", low=1)
+    whole(seed, "seed", low=0)
+
 # %% ../../nbs/core/tau.ipynb #068a2e90
 def kendall(
     x,  # [n] scores; NaN: missing
@@ -304,6 +318,7 @@ def kendall(
     units=None,  # [n] labels of what was drawn independently, if not the row; p then comes from the bootstrap
 ) -> Tau:
     "Kendall's τ_b with BCa interval and p. NaN, with a note, below three rows or for a constant column."
+    check_draws(level, n_resamples, n_permutations, seed)
     (x, y), keep, note = complete(dict(x=x, y=y))
     n = len(x)
     why = undefined(dict(x=x, y=y))

@@ -16,9 +16,10 @@ import pandas as pd
 import torch
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from ..core.checks import kind_of, whole
 from ..core.records import atomic
 from .concepts import concepts_of
-from ..latents.activations import LatentStats, latent_indices, latent_stats
+from ..latents.activations import LatentStats, latent_indices, stats_for
 from ..latents.directions import logit_lens, spell
 from ..model.subject import Subject
 
@@ -74,7 +75,8 @@ def strongest_texts(
     window: int = 12,  # tokens on either side
 ) -> dict:  # latent to a list of texts, each a list of `ShownToken`
     "The texts in which latents are most active, token by token, with their activations there."
-    if stats is None: stats = latent_stats(s)
+    stats = stats_for(s, stats)
+    n = whole(n, "n", low=0)
     ids = stats.contexts(s).ids
     found = {}
     for latent in latent_indices(s, latents).tolist():
@@ -143,11 +145,12 @@ def latent_cards(
     n: int = 8,  # texts per latent
 ) -> list:  # of `Card`
     "What the cards of some latents show."
-    if stats is None: stats = latent_stats(s)
+    stats = stats_for(s, stats)
     latents = latent_indices(s, latents).tolist()
     known = stats.table.loc[latents, ["frequency", "max_activation"]]
     known["description"] = [c.description for c in concepts_of(s, latents, stats).values()]
     if scores is not None:
+        kind_of(scores, "scores", pd.DataFrame, "delta_token_confidence(s, latents)")
         scores = scores.reindex(latents)
         if "description" in scores: known.update(scores[["description"]].replace("", np.nan))
         extra = [k.column for k in FACTS if k.column in scores and k.column not in known]

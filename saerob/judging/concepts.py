@@ -12,7 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np
-from ..latents.activations import LatentStats, latent_indices, latent_stats
+from ..core.checks import kind_of, text, whole
+from ..latents.activations import LatentStats, latent_indices, stats_for
 from ..latents.directions import logit_lens, spell
 from ..model.contexts import word_at
 from ..model.subject import Subject
@@ -25,6 +26,15 @@ class Concept:
     description: str = ""  # one sentence; what an LLM judge is told
     examples: tuple = ()  # short texts that show it
     tokens: tuple = ()  # words or tokens that carry it
+
+    def __post_init__(self):
+        text(self.name, "the name of a concept")
+        kind_of(self.description, "description", str, "'texts about the sea'")
+        for name in ("examples", "tokens"):
+            given = getattr(self, name)
+            if isinstance(given, str) or not all(isinstance(t, str) for t in given):
+                raise ValueError(f"{name} of a concept must be a tuple of texts: it is {given!r:.60}.")
+            object.__setattr__(self, name, tuple(given))
 
 # %% ../../nbs/judging/concepts.ipynb #771ef8b1
 def described(
@@ -60,7 +70,8 @@ def concepts_of(
     n: int = 10,  # examples per latent, at most
 ) -> dict:  # latent to `Concept`; without examples where a latent was never active
     "What latents stand for, by their strongest places and their directions. Raises SubjectError."
-    if stats is None: stats = latent_stats(s)
+    stats = stats_for(s, stats)
+    n = whole(n, "n", low=0)
     latents = latent_indices(s, latents).tolist()
     ids = stats.contexts(s).ids
     spelt = spell(s, logit_lens(s, latents, 6))
@@ -88,6 +99,7 @@ def judged_rows(
 ) -> Rows:
     "Three lists of equal length, checked. Raises ValueError."
     if isinstance(texts, str): raise ValueError("texts must be a list of texts, not one text.")
+    if not hasattr(texts, "__iter__"): raise ValueError(f"texts must be a list of texts: it is {texts!r}.")
     texts = [t if isinstance(t, str) else "" for t in texts]
     instructions = [instructions] if isinstance(instructions, str) else list(instructions)
     concepts = [concepts] if isinstance(concepts, Concept) else list(concepts)

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
-from ..core.checks import number, whole
+from ..core.checks import not_empty, number, whole
 from ..latents.activations import corpus_contexts, latent_indices
 from ..model.contexts import Contexts, without_massive
 from ..model.subject import Subject, SubjectError
@@ -61,7 +61,7 @@ def firings(
     chunk: int = 16,  # contexts per pass
 ) -> dict:  # name to `Firings`
     "Read a corpus once for several SAEs."
-    s = next(iter(subjects.values()))
+    s = next(iter(not_empty(subjects, "subjects").values()))
     asked = _latents_by_name(subjects, latents)
     contexts = corpus_contexts(s) if contexts is None else contexts
     length = contexts.ids.shape[1]

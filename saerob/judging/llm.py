@@ -361,6 +361,9 @@ def ask(
 ) -> pd.DataFrame:  # text, finish (as the server says), note (why there is no answer, or "")
     "Ask what has not been answered before. Called again, it asks only what failed or could not be read."
     if isinstance(prompts, str): raise ValueError("prompts must be a list of texts, not one text.")
+    for p in prompts:
+        if isinstance(p, (str, list, tuple)): continue
+        raise ValueError(f"a prompt must be a text, or a list of messages: it is {p!r:.60}.")
     prompts = [_messages(p) for p in prompts]
     tests = list(readable) if isinstance(readable, (list, tuple)) else [readable]*len(prompts)
     questions = {self._hash(m): Question(m, test) for m, test in zip(prompts, tests, strict=True)}

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from scipy.optimize import minimize
 from scipy.special import expit
 from ..core.assets import minilm
-from ..core.checks import number, whole
+from ..core.checks import kind_of, number, whole
 from ..core.results import read_table
 from ..core.texts import pairs
 from .concepts import ASPECTS, EMPTY, Concept, judged_rows
@@ -304,7 +304,7 @@ class OfflineJudge:
         s: Subject | None = None,  # whose LM, unsteered, measures the NLL; default: the default LM
         zero_below: float = .5,  # rated 0 where reaching 1 is less likely; 0: always the expected rating
     ):
-        self._s = s
+        self._s = None if s is None else kind_of(s, "s", Subject, "Subject.load()")
         self.zero_below = number(zero_below, "zero_below", 0, 1)
         self.scales = scales_from(read_table("judges_scales"))
         self._known = {}

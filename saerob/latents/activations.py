@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from ..core.assets import home
 from ..core.checks import texts as checked_texts
-from ..core.checks import whole
+from ..core.checks import kind_of, not_empty, whole
 from ..core.records import hash_of
 from ..core.results import read_manifest_line, read_table, save_table
 from ..core.texts import brown, data_path
@@ -135,7 +135,7 @@ def latent_stats_of(
 ) -> dict:  # name to `LatentStats`
     "Read a corpus once for several SAEs; nothing is kept on disk."
     k = whole(k, "k", 1)
-    s = next(iter(subjects.values()))
+    s = next(iter(not_empty(subjects, "subjects").values()))
     contexts = corpus_contexts(s, texts, n_contexts)
     maxima = {name: RunningMaxima(t, k) for name, t in subjects.items()}
     norm, n_tokens = _read_corpus(s, contexts, maxima)
@@ -170,6 +170,7 @@ def places(
     latent: int,  # index
 ) -> list:  # of (context, token), strongest first; empty for a latent that is never active
     "Where a latent is strongest."
+    latent = whole(latent, "latent", 0, len(self.table) - 1)
     return [tuple(map(int, p.split(":"))) for p in self.table["places"][latent].split()]
 
 # %% ../../nbs/latents/activations.ipynb #0d237e7a
@@ -193,8 +194,9 @@ def excerpts(
     window: int=7,  # tokens shown on either side
 ) -> list:  # of strings, strongest first, the token in «»
     "The texts in which a latent is strongest."
+    whole(window, "window", 0)
     ids = self.contexts(s).ids
-    return [excerpt(s, ids[row], column, window) for row, column in self.places(latent)[:n]]
+    return [excerpt(s, ids[row], column, window) for row, column in self.places(latent)[:whole(n, "n", 0)]]
 
 # %% ../../nbs/latents/activations.ipynb #4fdc7d7d
 @patch
@@ -203,6 +205,7 @@ def live(
     least: int=15,  # tokens
 ) -> pd.Index:  # of latents
     "Latents active at more than `least` tokens, SAEBench's rule for those that can be described."
+    whole(least, "least", 0)
     n_active = (self.table.frequency*self.about["n_tokens"]).round()
     return self.table.index[n_active > least]
 
@@ -358,6 +361,7 @@ def stats_for(
     "The statistics to use for a subject. Raises `SubjectError` when those handed in are of another SAE."
     if stats is None:
         return latent_stats(s)
+    kind_of(stats, "stats", LatentStats, "latent_stats(s)")
     if len(stats.table) != s.d_sae:
         raise SubjectError(f"these statistics are of {len(stats.table)} latents, and this SAE has {s.d_sae}.")
     identity = s.identity()

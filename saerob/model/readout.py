@@ -72,6 +72,8 @@ def tokenise(s: Subject,  # the subject
              readout: Readout=DEFAULT_READOUT,  # how to read it
             ) -> Prompt:
     "Tokenise a text for a readout. Raises `SubjectError` for blank texts and those too long for the context."
+    if not isinstance(readout, Readout):
+        raise SubjectError(f"readout must be of the kind Readout, such as Readout(): it is {readout!r}.")
     s.tokens(text)
     whole = s.tokens(readout.before + text + readout.after)
     head = s.tokens(readout.before + text)
@@ -135,6 +137,8 @@ def overlap(z: torch.Tensor,  # [batch, d_sae] activations
            ) -> torch.Tensor:  # [batch], in [0, 1]
     "Share of the reference's k most active latents among each row's k most active (Li et al., section 3)."
     k = int((ref > 0).sum()) if k is None else checks.whole(k, "k", low=0, high=ref.shape[-1])
+    if z.shape[-1] != ref.shape[-1]:
+        raise SubjectError(f"activations of {z.shape[-1]} latents cannot be compared with {ref.shape[-1]}.")
     if k == 0: raise SubjectError("the reference has no active latent: overlap with it is not defined.")
     top = z.topk(k).indices
     in_reference = torch.zeros_like(ref, dtype=torch.bool)
@@ -152,7 +156,11 @@ def natural_continuation(s: Subject,  # the subject
     "The LM's greedy continuation, from the likeliest word on, among tokens that a person can type there."
     prompt = tokenise(s, text, readout)
     head = prompt.head
-    for i in range(checks.whole(n_tokens, "n_tokens", low=0)):
+    n_all = prompt.ids.shape[1] + checks.whole(n_tokens, "n_tokens", low=0)
+    if n_all > s.max_tokens:
+        raise SubjectError(f"text, continuation and instruction come to {n_all} tokens, and the context of "
+                           f"this LM is {s.max_tokens}: shorten the text, or continue it by less.")
+    for i in range(n_tokens):
         forbidden = (~(s.typable if i else s.wordlike)).to(s.device)
         likely = s.logits(head).masked_fill_(forbidden, -torch.inf).topk(64).indices[0, :, None]
         rows = torch.cat([head.expand(len(likely), -1), likely], 1)
@@ -186,6 +194,7 @@ def readout_gate(overlaps: pd.DataFrame,  # from `reference_overlaps`
                 ) -> pd.DataFrame:  # one row per kind of pair: mean, low, high (95 %), n, and the verdict
     "Summarise overlaps with bootstrap intervals, and the verdict of the validity gate."
     limit = checks.number(limit, "limit", low=0, high=1)
+    if "unrelated" not in overlaps: raise SubjectError("overlaps must have a column 'unrelated'.")
     rows = {}
     for kind in overlaps.columns:
         interval = mean_interval(overlaps[kind])

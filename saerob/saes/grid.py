@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from ..core.assets import home
-from ..core.checks import whole
+from ..core.checks import each, kind_of, number, one_of, whole
 from ..core.records import agree, atomic, manifest
 from ..core.texts import read_texts
 from ..model.contexts import Contexts, contexts_of
@@ -59,6 +59,15 @@ class GridPlan:
     context: int = 128  # tokens per context
     texts: str|None = None  # a data set that `read_texts` reads; None: Brown and text written by the LM
     limit: int|None = None  # of its texts, how many are read; None: all
+
+    def __post_init__(self):
+        each(self.l0s, "l0s", whole, 1)
+        each(self.archs, "archs", one_of, ARCHITECTURES)
+        if len(self.again): each(self.again, "again", one_of, ARCHITECTURES)
+        for name in ("layer", "seed"): whole(getattr(self, name), name, 0)
+        for name in ("d_sae", "steps", "blocks", "batch", "context"): whole(getattr(self, name), name, 1)
+        if self.limit is not None: whole(self.limit, "limit", 1)
+        if number(self.lr, "lr") <= 0: raise ValueError(f"lr must be above 0: it is {self.lr}.")
 
     @property
     def folder(self) -> Path:  # where its SAEs are
@@ -236,7 +245,7 @@ def make_grid(
     rows: list|None=None,  # pairs (architecture, seed); None: all of the plan's
 ) -> None:
     "Train a grid; resumable. Raises `ValueError` for a row that the plan does not have."
-    known = plan.rows()
+    known = kind_of(plan, "plan", GridPlan, "GridPlan()").rows()
     rows = known if rows is None else [tuple(r) for r in rows]
     for row in rows:
         if row not in known:

@@ -11,7 +11,7 @@ import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from ..core.checks import whole
+from ..core.checks import not_empty, whole
 from ..model.contexts import Contexts, without_massive
 from ..model.subject import Subject
 
@@ -107,7 +107,8 @@ def quality(
     n_loss: int=64,  # contexts used for the LM's loss, which needs the whole model
 ) -> pd.DataFrame:  # one row per SAE; the columns are explained in `QUALITY_COLUMNS`
     "The standard measures of SAEs; one pass of the LM serves all."
-    s = next(iter(subjects.values()))
+    s = next(iter(not_empty(subjects, "subjects").values()))
+    n_loss = whole(n_loss, "n_loss", 1)
     sums = {name: QualitySums(t) for name, t in subjects.items()}
     total, n, n_massive = _read_tokens(s, contexts, sums)
     some = evenly(contexts, n_loss)

@@ -22,7 +22,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from ..core.assets import home
-from ..core.checks import number, one_of, whole
+from ..core.checks import each, not_empty, number, one_of, whole
 from ..core.records import atomic, hash_of
 from ..core.results import save_table
 from ..core.texts import brown, data_path
@@ -291,6 +291,7 @@ def train(
     **control,  # how penalties are steered: speed, start and every of `SparsityController`
 ) -> dict:  # name to `SparsityController`, with the learning curves
     "Train several SAEs in lockstep from one stream; continues from the last checkpoint in `folder`."
+    not_empty(saes, "saes")
     targets = targets or {}
     controllers = {name: SparsityController(sae, targets.get(name), **control) for name, sae in saes.items()}
     trainer = _trainer(saes, controllers, stream, whole(steps, "steps", 1), folder, hooks, lr, n_checkpoints)
@@ -368,6 +369,14 @@ class TrainingPlan:
     epochs: float = 1.  # passes over the training tokens
     seed: int = 0  # of weights and shuffle
     archs: tuple = ARCHITECTURES
+
+    def __post_init__(self):
+        for name in ("layer", "seed"): whole(getattr(self, name), name, 0)
+        for name in ("d_sae", "blocks"): whole(getattr(self, name), name, 1)
+        number(self.l0, "l0", 1)
+        epochs = number(self.epochs, "epochs")
+        if epochs <= 0: raise ValueError(f"epochs must be above 0: it is {epochs}.")
+        each(self.archs, "archs", one_of, ARCHITECTURES)
 
 # %% ../../nbs/saes/train.ipynb #3e414463
 def activation_folder(
