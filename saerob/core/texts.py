@@ -23,7 +23,7 @@ import pandas as pd
 
 import saerob
 from .assets import fetch_npm
-from .checks import whole
+from .checks import number, whole
 
 # %% ../../nbs/core/texts.ipynb #f4b446b3
 def data_path(
@@ -175,6 +175,7 @@ def keep_texts(
     seed: int,  # of the draw
 ) -> pd.DataFrame:  # in order; `.attrs['dropped']` counts the rows that lacked a text
     "Rows that hold text, sampled. Raises ValueError if none does."
+    whole(seed, "seed", low=0)
     kept = found[(found.drop(columns="id") != "").all(axis=1)].reset_index(drop=True)
     if kept.empty:
         what = "the table" if isinstance(source, pd.DataFrame) else f"'{Path(source).name}'"
@@ -253,6 +254,7 @@ def shingles(
 ) -> set[str]:  # runs of n consecutive words; the whole text, where it is shorter
     "The word shingles of a text, in lower case and without punctuation."
     words = re.findall(r"\w+", text.lower())
+    whole(n, "n", low=1)
     return {" ".join(words[i:i+n]) for i in range(max(1, len(words) - n + 1))}
 
 # %% ../../nbs/core/texts.ipynb #eafcbed6
@@ -262,6 +264,8 @@ def near_duplicates(
     threshold: float = .3,  # smallest similarity to report, above 0 and at most 1
 ) -> pd.DataFrame:  # columns similarity, i, j (positions, i < j), text_i, text_j; most similar first
     "Pairs of texts whose word shingles overlap (Jaccard) by `threshold` or more."
+    if isinstance(texts, str): raise ValueError("texts must be a list of texts, not one text.")
+    threshold = number(threshold, "threshold", low=0, high=1)
     texts = list(texts)
     sets = [shingles(text, n) for text in texts]
     seen = defaultdict(list)   # shingle to the texts that hold it
