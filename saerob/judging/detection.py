@@ -53,6 +53,7 @@ def _active_in(s: Subject, h: torch.Tensor, places: np.ndarray, columns: torch.T
     rows, found = z.nonzero(as_tuple=True)
     return places[rows.cpu().numpy()], found.short().cpu().numpy(), z[rows, found].float().cpu().numpy()
 
+# %% ../../nbs/judging/detection.ipynb #2f8a8fb9
 @torch.no_grad()
 def firings(
     subjects: dict,  # name to `Subject`; all on the same LM and layer
@@ -136,6 +137,7 @@ def strongest_separate(
         if len(chosen) == n: break
     return chosen
 
+# %% ../../nbs/judging/detection.ipynb #c37454ed
 def drawn_separate(
     places: np.ndarray,  # [n] centres of windows
     weights: np.ndarray,  # [n] at least 0

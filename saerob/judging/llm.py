@@ -86,6 +86,7 @@ def _set_server(self: LLMJudge, base_url) -> None:
     self.name = Path(self.model).name if Path(self.model).is_dir() else self.model
     self._blocked = ""  # why no question can be answered at the moment
 
+# %% ../../nbs/judging/llm.ipynb #f62fde8d
 @patch
 def _set_limits(self: LLMJudge, workers, tries, wait, timeout, deadline, price) -> None:
     self.workers = whole(workers, "workers", 1)
@@ -97,6 +98,7 @@ def _set_limits(self: LLMJudge, workers, tries, wait, timeout, deadline, price) 
         raise ValueError("price must be two numbers: of a million tokens read, and of a million written.")
     self.price = None if price is None else tuple(number(p, "price", 0) for p in price)
 
+# %% ../../nbs/judging/llm.ipynb #a1320c96
 @patch
 def _set_cache(self: LLMJudge, cache) -> None:
     slug = re.sub(r"\W+", "-", self.model).strip("-")
@@ -320,6 +322,7 @@ async def _answer(self: LLMJudge, client, messages: list) -> Answer:
         repeated = f", {n} times in a row" if n > 1 and not trouble.everything else ""
         return Answer("", "", trouble.note + repeated)
 
+# %% ../../nbs/judging/llm.ipynb #892d489c
 @patch
 async def _ask_all(self: LLMJudge, questions: dict) -> dict:
     "Answers to questions by key; what is worth keeping is on the disk before the next question is asked."
