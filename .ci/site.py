@@ -8,6 +8,8 @@ the binary: it would try to download and install it.
 import base64, json, os, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
+from pages import finish
+
 ROOT = Path(__file__).resolve().parent.parent
 NBS, PROC, DOCS = ROOT / "nbs", ROOT / "_proc", ROOT / "_docs"
 
@@ -64,8 +66,13 @@ def docs():
     "Build the site; returns the number of things that are wrong with it."
     wrong = unlisted()
     if shutil.which("quarto"):
-        return wrong + subprocess.run([Path(sys.executable).parent / "nbdev_docs"], cwd=ROOT).returncode
-    return wrong + smalldocs()
+        wrong += subprocess.run([Path(sys.executable).parent / "nbdev_docs"], cwd=ROOT).returncode
+    else:
+        wrong += smalldocs()
+    dead = finish(DOCS, "saerob/saerob")
+    for line in dead:
+        print(line)
+    return wrong + len(dead)
 
 
 def from_nbs(md):
