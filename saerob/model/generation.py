@@ -53,7 +53,8 @@ def _begin(self: Subject, rows, room, edit):
     cache.reorder_cache(which)
     if n and edit:
         edited = edit(h[which], torch.arange(len(rows), device=self.device))
-        self._fill_above(cache, edited, below if below is None else below[which], places.inputs(which), n + room)
+        below = None if below is None else below[which]
+        self._fill_above(cache, edited, below, places.inputs(which), n + room)
     return cache, mask[which], ids[which, -1:]
 
 # %% ../../nbs/model/generation.ipynb #e478e85e
@@ -65,11 +66,12 @@ def _new_cache(self: Subject, length: int):
 
 @patch
 def _fill_above(self: Subject, cache, h, below, places: dict, length: int) -> None:
-    "Run what lies above the hook on edited values and put the keys and values of the blocks there into the cache."
+    "Run what lies above the hook on edited values; the keys and values there go into the cache."
     above = self._new_cache(length)
     with self._entering(h, self.hook, below) as x:
         self.base(inputs_embeds=x, past_key_values=above, use_cache=True, **places)
-    cache.layers[self.layer + 1:] = above.layers[self.layer + 1:]
+    first = self.layer + (self.hook.kind != "resid_pre")  # a block's own keys come from its input
+    cache.layers[first:] = above.layers[first:]
 
 # %% ../../nbs/model/generation.ipynb #679c7252
 def _generator(seed, device) -> torch.Generator:
@@ -178,7 +180,12 @@ def _continue(self: Subject, rows, n, pick, edit, positions):
 @patch
 def _prompt_rows(self: Subject, prompts, max_new_tokens) -> list:
     "Prompts as lists of ids. Raises `SubjectError` for an empty one, or one too long for the context."
+    if isinstance(prompts, str):
+        raise SubjectError("prompts must be token ids, as s.tokens gives them, not a text.")
     rows = prompts.tolist() if torch.is_tensor(prompts) else [list(row) for row in prompts]
+    n_tokens = self.model.get_input_embeddings().weight.shape[0]
+    unknown = [i for row in rows for i in row if not 0 <= i < n_tokens]
+    if unknown: raise SubjectError(f"there is no token {unknown[0]}: this LM has 0 to {n_tokens - 1}.")
     if not rows: raise SubjectError("there is no prompt to continue.")
     longest = max(map(len, rows)) + max_new_tokens
     if not min(map(len, rows)): raise SubjectError("a prompt holds no token: give it at least one.")
@@ -217,7 +224,7 @@ def generate(self: Subject,
              positions: str="all",  # edited: "all"; "generated" (where tokens are read); "last" (the first)
              chunk: int=512,  # rows per batch
             ) -> torch.LongTensor:  # [batch, max_new_tokens]; EOS after a row's end
-    "Continue every prompt, with an optional edit at the subject's hook; -1 from where logits are not numbers."
+    "Continue every prompt, with an optional edit at the hook; -1 from where logits are not numbers."
     n = checks.whole(max_new_tokens, "max_new_tokens", low=0)
     checks.one_of(positions, "positions", ("all", "generated", "last"))
     rows = self._prompt_rows(prompts, n)
@@ -284,5 +291,6 @@ def distinct(tokens: list,  # token ids
              n: int=2,  # length of the runs
             ) -> float:  # in (0, 1]; NaN for a text shorter than a run
     "Share of runs of n tokens that are different from each other (Li et al. 2016)."
+    checks.whole(n, "n", low=1)
     runs = list(zip(*(tokens[i:] for i in range(n))))
     return len(set(runs))/len(runs) if runs else float("nan")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'NAMES', 'OTHER_NAMES', 'SubjectError', 'Hook', 'hook_of', 'layer_of', 'Place', 'places', 'place_of',
-           'first_of', 'normalized', 'watch', 'width_of', 'hook_of_module', 'hooks_of', 'writes_elsewhere']
+           'first_of', 'normalized', 'watch_block', 'width_of', 'hook_of_module', 'hooks_of', 'writes_elsewhere']
 
 # %% ../../nbs/model/hooks.ipynb #dbfe0362
 import re
@@ -67,12 +67,12 @@ def layer_of(hook_name: str,  # TransformerLens hook name, such as "blocks.23.ho
     if hook.kind == "resid_post": return hook.block
     raise SubjectError(f"the hook {hook_name!r} is not the output of a block.")
 
-# %% ../../nbs/model/hooks.ipynb #f34e9ded
+# %% ../../nbs/model/hooks.ipynb #08dd4dc7
 @dataclass(frozen=True)
 class Place:
     "The input or the output of a module inside a block."
     path: str  # of the module; "" is the block itself
-    side: str  # "input", "output", or "normalized": the input of a norm, normalised but without its gain
+    side: str  # "input", "output", "sum" (output + the block's input), "normalized" (by a norm)
 
 def _first(module, names) -> str|None:
     "The first of some names that a module has a child of."
@@ -90,14 +90,14 @@ def _parts(block) -> dict:
                 behind_attention=behind, mlp=_first(block, ("mlp",)),
                 behind_mlp=sandwiched and _first(block, ("post_feedforward_layernorm",)))
 
-# %% ../../nbs/model/hooks.ipynb #daea8c31
+# %% ../../nbs/model/hooks.ipynb #6390970d
 def places(block: torch.nn.Module,  # of an LM
           ) -> dict:  # kind to `Place`; kinds that the block does not have are left out
     "Where each kind of hook is in a block."
     parts = _parts(block)
-    found = dict(resid_pre=("", "input"), resid_mid=(parts["norm"], "input"), resid_post=("", "output"),
-                 z=(parts["project"], "input"),
-                 attn_out=(parts["behind_attention"] or parts["attention"], "output"),
+    attention = parts["behind_attention"] or parts["attention"]
+    found = dict(resid_pre=("", "input"), resid_mid=(attention, "sum"), resid_post=("", "output"),
+                 z=(parts["project"], "input"), attn_out=(attention, "output"),
                  mlp_in=(parts["mlp"], "input"), mlp_normalized=(parts["norm"], "normalized"),
                  mlp_out=(parts["behind_mlp"] or parts["mlp"], "output"))
     if getattr(block, "use_parallel_residual", False): del found["resid_mid"]
@@ -126,12 +126,13 @@ def normalized(norm: torch.nn.Module,  # a LayerNorm or an RMSNorm
     eps = getattr(norm, "variance_epsilon", None) or norm.eps
     return (h*torch.rsqrt(h.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
 
-# %% ../../nbs/model/hooks.ipynb #000c1f4e
-def watch(block: torch.nn.Module,  # of an LM
-          place: Place,  # where in it
-          do,  # function of what passes there, [batch, n, width]; a tensor that it returns goes on instead
-         ):  # a handle with `remove()`
+# %% ../../nbs/model/hooks.ipynb #4d3f21a2
+def watch_block(block: torch.nn.Module,  # of an LM
+                place: Place,  # where in it
+                do,  # function of what passes there, [batch, n, width]; what it returns goes on instead
+               ):  # a handle with `remove()`
     "Read or replace what passes at a place, on every forward pass until the handle is removed."
+    if place.side == "sum": return _watch_sum(block, place.path, do)
     module = block.get_submodule(place.path)
     def after(module, args, output):
         new = do(first_of(output))
@@ -145,6 +146,22 @@ def watch(block: torch.nn.Module,  # of an LM
     if place.side == "output": return module.register_forward_hook(after)
     return module.register_forward_pre_hook(before, with_kwargs=True)
 
+# %% ../../nbs/model/hooks.ipynb #0b9f794f
+class _Handles(list):
+    "Several handles that are removed together."
+    def remove(self):
+        for handle in self: handle.remove()
+
+def _watch_sum(block, path, do):
+    "Watch the input of a block plus the output of one of its modules; replacing changes that output."
+    seen = {}
+    def keep(h): seen["input"] = h
+    def add(h):
+        new = do(seen["input"] + h)
+        return None if new is None else new - seen["input"]
+    here = watch_block(block, Place(path, "output"), add)
+    return _Handles([watch_block(block, Place("", "input"), keep), here])
+
 # %% ../../nbs/model/hooks.ipynb #b634e5aa
 def width_of(blocks,  # the LM's blocks
              hook: Hook,  # a place that exists in it
@@ -155,11 +172,12 @@ def width_of(blocks,  # the LM's blocks
     projection = blocks[hook.block].get_submodule(place_of(blocks, hook).path)
     return getattr(projection, "in_features", None) or projection.weight.shape[0]
 
-# %% ../../nbs/model/hooks.ipynb #f45a1aa0
+# %% ../../nbs/model/hooks.ipynb #bd1d308c
 def _same_place(block, path: str, side: str) -> str|None:
     "The kind of hook that the input or output of a module is; None for none of them."
     parts = _parts(block)
-    if (path, side) == (parts["norm"], "output") and parts["mlp"]: return "mlp_in"
+    at_norm = path == parts["norm"] is not None
+    if at_norm and "resid_mid" in places(block): return "resid_mid" if side == "input" else "mlp_in"
     return next((kind for kind, place in places(block).items() if place == Place(path, side)), None)
 
 def hook_of_module(name: str,  # such as "model.layers.5.mlp.output"; without an ending, the output is meant
@@ -177,7 +195,7 @@ def hook_of_module(name: str,  # such as "model.layers.5.mlp.output"; without an
     raise SubjectError(f"the place {str(name)!r} is none that saerob reads in this LM: it reads "
                        f"{', '.join(KINDS)} of blocks 0 to {len(blocks) - 1}.")
 
-# %% ../../nbs/model/hooks.ipynb #1e6d4e5d
+# %% ../../nbs/model/hooks.ipynb #1eef1e71
 def _agreed(name: str|None, module: str|None, blocks) -> Hook|None:
     "The hook that a TransformerLens name and a module's name mean. Raises `SubjectError` if they differ."
     by_name = None if name is None else hook_of(name)
@@ -191,7 +209,7 @@ def _agreed(name: str|None, module: str|None, blocks) -> Hook|None:
 def hooks_of(sae,  # an SAE, or None
              blocks,  # the LM's blocks
             ) -> tuple:  # (where it reads, where it writes), `Hook` or None where that is not known
-    "Where an SAE's metadata says that it reads and writes. Raises `SubjectError` for places saerob knows not."
+    "Where an SAE's metadata says that it reads and writes. Raises `SubjectError` for other places."
     metadata = getattr(getattr(sae, "cfg", None), "metadata", None)
     def named(which): return getattr(metadata, which, None)
     if named("hook_head_index") is not None:

@@ -119,7 +119,8 @@ def identity(self: Subject) -> dict:  # short values, for a run's manifest
     "Names and fingerprints of what is under test."
     path = str(getattr(self.model.config, "_name_or_path", "?"))
     sae = self.sae
-    return dict(lm=Path(path).name, lm_weights=self._lm_fingerprint(),
+    written = {} if self.hook_out in (None, self.hook) else dict(hook_out=str(self.hook_out))
+    return written | dict(lm=Path(path).name, lm_weights=self._lm_fingerprint(),
                 vocabulary=self.model.get_input_embeddings().weight.shape[0],
                 tokenizer=self._tokenizer_fingerprint(),
                 sae=None if sae is None else type(sae).__name__,

@@ -16,8 +16,9 @@ import torch
 from fastcore.basics import patch
 
 from ..core import checks
-from .hooks import Hook, Place, SubjectError, first_of, hook_of, hooks_of, layer_of  # noqa: F401
-from .hooks import place_of, places, watch, width_of, writes_elsewhere
+from .hooks import Hook, Place, SubjectError, first_of, hook_of, hooks_of
+from .hooks import layer_of, place_of, places, watch_block, width_of  # noqa: F401
+from .hooks import writes_elsewhere
 
 # %% ../../nbs/model/subject.ipynb #47352a2a
 _all_ = ["SubjectError", "layer_of"]  # made in `hooks`, offered here too
@@ -42,18 +43,23 @@ def _choose_hooks(layer: int|None,  # a block that was asked for
     own, written = hooks_of(sae, blocks)
     given = None if hook is None else hook_of(hook)
     block = None if layer is None else checks.whole(layer, "layer")
-    if own is None and given is None and writes_elsewhere(sae):
-        raise SubjectError("this is a transcoder whose metadata names no hook: it is not read off the residual "
-                           "stream; pass hook=…, or set sae.cfg.metadata.hook_name and hook_name_out.")
-    if own is None and given is None and block is None:
-        raise SubjectError("no layer was given, and no SAE's metadata names a hook: pass layer=…")
+    if own is None and given is None: _only_layer(block, sae)
     read = own or given or Hook(block)
-    if given not in (None, read): raise SubjectError(f"this SAE was trained on {read}; hook={given} was given.")
+    if given not in (None, read):
+        raise SubjectError(f"this SAE was trained on {read}; hook={given} was given.")
     if block not in (None, read.block):
         trained = "this SAE was trained on" if own else "the hook is in"
         raise SubjectError(f"{trained} block {read.block}; layer={block} was given.")
     place_of(blocks, read)
     return read, written or (None if writes_elsewhere(sae) else read)
+
+def _only_layer(block: int|None, sae) -> None:
+    "Raises `SubjectError` where a layer alone does not say what is read."
+    if writes_elsewhere(sae):
+        raise SubjectError("this is a transcoder whose metadata names no hook, and it is never read off the "
+                           "residual stream: set hook_name and hook_name_out in sae.cfg.metadata.")
+    if block is None:
+        raise SubjectError("no layer was given, and no SAE's metadata names a hook: pass layer=…")
 
 # %% ../../nbs/model/subject.ipynb #6c8c3d7e
 class Subject:
@@ -64,10 +70,13 @@ class Subject:
                  sae=None,  # a SAELens SAE, or anything with `encode`, `decode` and `W_dec`; None: no SAE
                  layer: int|None=None,  # the block that is read; default: from the SAE's metadata
                  prepend_bos: bool|None=None,  # BOS first? default: by the SAE's metadata, or the tokenizer
-                 hook: str|Hook|None=None,  # another place than the block's output, by its TransformerLens name
+                 hook: str|Hook|None=None,  # another place than a block's output, by its TransformerLens name
                 ):
         "Check that the parts fit. Raises `SubjectError`."
         self.blocks = _blocks(model)
+        if not callable(tokenizer):
+            raise SubjectError(f"tokenizer must be the LM's Hugging Face tokenizer: it is {tokenizer!r}.")
+        checks.one_of(prepend_bos, "prepend_bos", (None, True, False))
         self.model = model.eval()
         self.base = model.base_model
         self.tokenizer = tokenizer
@@ -176,8 +185,8 @@ def _check_codes(self: Subject) -> None:
                            "which are defined for SAEs whose activations are never negative.")
     one_by_one = (z[:1] - first).norm() <= .05*first.norm() and (text[0] - z).norm() <= .05*z.norm()
     if not one_by_one:
-        raise SubjectError(f"the activations of {kind} at one token depend on the other tokens that are encoded "
-                           "with it: saerob measures SAEs that encode each token by itself.")
+        raise SubjectError(f"the activations of {kind} at one token depend on the other tokens encoded with "
+                           "it: saerob measures SAEs that encode each token by itself.")
 
 # %% ../../nbs/model/subject.ipynb #5ab00005
 def _with_flat_heads(sae):
@@ -189,27 +198,35 @@ def _with_flat_heads(sae):
 
 # %% ../../nbs/model/subject.ipynb #5ab00007
 @patch
-@torch.no_grad()
-def _check_hook(self: Subject, hook: Hook) -> None:
-    "Raises `SubjectError` where the parts of the hook's block do not add up."
-    place_of(self.blocks, hook)
-    if hook.kind in ("resid_pre", "resid_post", "z", "mlp_in"): return
-    block = self.blocks[hook.block]
-    found = places(block) | dict(norm_out=Place(places(block)["mlp_normalized"].path, "output"))
+def _values(self: Subject, block: int) -> dict:
+    "What passes at all places of a block on four tokens, in float32; also around the norm before the MLP."
+    found = places(self.blocks[block])
+    norm = found["mlp_normalized"].path
+    found |= dict(norm_in=Place(norm, "input"), norm_out=Place(norm, "output"))
     v = {}
     def keep(name): return lambda h: v.update({name: h.float()})
-    handles = [watch(block, place, keep(name)) for name, place in found.items() if name != "resid_post"]
-    ids = (torch.arange(4, device=self.device) % self.model.get_input_embeddings().weight.shape[0])[None]
-    try: v["resid_post"] = self._until(Hook(hook.block), input_ids=ids, use_cache=False).float()
+    inside = {name: place for name, place in found.items() if name != "resid_post"}
+    handles = [watch_block(self.blocks[block], place, keep(name)) for name, place in inside.items()]
+    ids = torch.arange(4, device=self.device) % self.model.get_input_embeddings().weight.shape[0]
+    try: return v | dict(resid_post=self._until(Hook(block), input_ids=ids[None], use_cache=False).float())
     finally:
         for handle in handles: handle.remove()
-    sums = dict(resid_mid=lambda: v["resid_pre"] + v["attn_out"] - v["resid_mid"],
-                mlp_normalized=lambda: v["norm_out"] - v["mlp_in"])
-    def all_parts(): return v["resid_pre"] + v["attn_out"] + v["mlp_out"] - v["resid_post"]
-    off = sums.get(hook.kind, all_parts)().norm()/v["resid_post"].norm()
-    if off > (1e-3 if self.dtype == torch.float32 else .02):
-        raise SubjectError(f"the parts of a {type(block).__name__} do not add up to its output as saerob "
-                           f"assumes: the hook {hook} cannot be read in this LM.")
+
+# %% ../../nbs/model/subject.ipynb #5ab000c9
+@patch
+@torch.no_grad()
+def _check_hook(self: Subject, hook: Hook) -> None:
+    "Raises `SubjectError` where the LM has no such hook, or the parts of its block do not add up."
+    place_of(self.blocks, hook)
+    if hook.kind in ("resid_pre", "resid_post", "z", "mlp_in"): return
+    v = self._values(hook.block)
+    if hook.kind == "resid_mid": off = v["resid_mid"] - v["norm_in"]
+    elif hook.kind == "mlp_normalized": off = v["norm_out"] - v["mlp_in"]
+    else: off = v["resid_pre"] + v["attn_out"] + v["mlp_out"] - v["resid_post"]
+    if off.norm() > (1e-3 if self.dtype == torch.float32 else .02)*v["resid_post"].norm():
+        kind = type(self.blocks[hook.block]).__name__
+        raise SubjectError(f"the parts of a {kind} do not add up to its output as saerob assumes: "
+                           f"the hook {hook} cannot be read in this LM.")
 
 # %% ../../nbs/model/subject.ipynb #48576d21
 @patch
@@ -217,7 +234,7 @@ def with_sae(self: Subject,
              sae,  # an SAE, what `load_sae` takes to find one, or None for the LM alone
              layer: int|None=None,  # the block that is read; default: by the SAE's metadata, else as now
              prepend_bos: bool|None=None,  # BOS first? default: by the SAE's metadata, else as now
-             hook: str|Hook|None=None,  # another place than the block's output, by its TransformerLens name
+             hook: str|Hook|None=None,  # another place than a block's output, by its TransformerLens name
             ) -> "Subject":
     "The same LM and tokenizer with another SAE. Raises `SubjectError` if they do not fit."
     if isinstance(sae, (str, Path, tuple)):
@@ -225,7 +242,7 @@ def with_sae(self: Subject,
         sae = load_sae(sae, self.device)
     metadata = getattr(getattr(sae, "cfg", None), "metadata", None)
     unplaced = getattr(metadata, "hook_name", None) is None and not writes_elsewhere(sae)
-    if layer is None and hook is None and unplaced: hook = self.hook
+    if hook is None and unplaced and layer in (None, self.layer): hook = self.hook
     if prepend_bos is None and getattr(metadata, "prepend_bos", None) is None:
         prepend_bos = self.bos_id is not None
     other = Subject(self.model, self.tokenizer, sae, layer, prepend_bos, hook)
@@ -244,7 +261,7 @@ def _until(self: Subject, hook: Hook, **inputs):
     def take_and_stop(h):
         taken.append(h)
         raise _Stop
-    handle = watch(self.blocks[hook.block], place_of(self.blocks, hook), take_and_stop)
+    handle = watch_block(self.blocks[hook.block], place_of(self.blocks, hook), take_and_stop)
     try: self.base(**inputs)
     except _Stop: pass
     finally: handle.remove()
@@ -262,6 +279,7 @@ def in_chunks(run,  # function of a slice of rows, giving a tensor with that man
               size: int,  # rows at a time
              ) -> torch.Tensor:  # [n, ...]
     "Concatenate `run(slice)` over chunks of rows, halving the chunk when memory runs out."
+    checks.whole(size, "chunk", low=1)
     parts = []
     start = 0
     while start < n:
@@ -284,7 +302,21 @@ def _cache_arguments(past, n_rows: int) -> dict:
 def _hook(self: Subject, layer=None, hook=None) -> Hook:
     "The hook that some arguments mean; the subject's own where none is given."
     if hook is not None: return hook_of(hook)
-    return self.hook if layer is None else Hook(layer)
+    if layer is None: return self.hook
+    return Hook(checks.whole(layer, "layer", low=0, high=len(self.blocks) - 1))
+
+@patch
+def _check_ids(self: Subject, tokens, past=None) -> None:
+    "Raises `SubjectError` for what are no token ids [batch, n], for unknown ones and for too many."
+    if not torch.is_tensor(tokens) or tokens.ndim != 2 or not tokens.numel() or tokens.is_floating_point():
+        raise SubjectError("tokens must be token ids [batch, n], as s.tokens gives them.")
+    last = self.model.get_input_embeddings().weight.shape[0] - 1
+    low, high = tokens.min().item(), tokens.max().item()
+    if low < 0 or high > last:
+        raise SubjectError(f"there is no token {low if low < 0 else high}: this LM has tokens 0 to {last}.")
+    n = tokens.shape[1] + (0 if past is None else len(past))
+    if n > self.max_tokens:
+        raise SubjectError(f"{n} tokens do not fit into the context of this LM, which is {self.max_tokens}.")
 
 @patch
 def resid(self: Subject,
@@ -298,6 +330,7 @@ def resid(self: Subject,
          ) -> torch.Tensor:  # [batch, d_model] for an integer `pos`, else [batch, positions, d_model]
     "What is at the subject's hook, the output of block L for most. Nothing above it is ever run."
     hook = self._hook(layer, hook)
+    if embeds is None: self._check_ids(tokens, past)
     pos = slice(None) if pos is None else pos
     name = "input_ids" if embeds is None else "inputs_embeds"
     given = tokens if embeds is None else embeds
@@ -399,10 +432,11 @@ def _at(self: Subject, hook: Hook, **inputs) -> AtHook:
     "What one forward pass up to a hook gives."
     if hook.kind == "resid_post": return AtHook(self._until(hook, **inputs), None)
     seen = []
-    handle = watch(self.blocks[hook.block], Place("", "input"), lambda h: seen.append(h))
+    handle = watch_block(self.blocks[hook.block], Place("", "input"), lambda h: seen.append(h))
     try: return AtHook(self._until(hook, **inputs), seen[0])
     finally: handle.remove()
 
+# %% ../../nbs/model/subject.ipynb #5ab000ca
 @patch
 def at_hook(self: Subject,
             tokens: torch.LongTensor,  # [batch, n]
@@ -421,19 +455,19 @@ def watch(self: Subject,
     "Read or replace what passes at a hook on every forward pass, until the handle is removed."
     hook = hook or self.hook_out
     if hook is None: raise SubjectError("this transcoder's metadata does not say where it writes.")
-    return watch(self.blocks[hook.block], place_of(self.blocks, hook), do)
+    return watch_block(self.blocks[hook.block], place_of(self.blocks, hook), do)
 
 @patch
 @contextmanager
 def _entering(self: Subject, value, hook: Hook, below=None):
     "For a while, the LM goes on from a hook's value; yields what to hand to it as embeddings."
     if hook.kind != "resid_post" and below is None:
-        raise SubjectError(f"what is at {hook} does not tell the block's output: at_hook gives what is needed.")
+        raise SubjectError(f"what is at {hook} does not tell the block's output: pass below=, from at_hook.")
     if hook.kind == "resid_post":
         with self._skipping(value, hook.block): yield value
         return
     below = below.to(self.dtype).expand(len(value), -1, -1)
-    start = watch(self.blocks[hook.block], Place("", "input"), lambda h: below)
+    start = watch_block(self.blocks[hook.block], Place("", "input"), lambda h: below)
     here = self.watch(lambda h: value, hook)
     try:
         with self._skipping(below, hook.block - 1): yield below
@@ -449,6 +483,7 @@ def logits(self: Subject,
            past: Prefix|None=None,  # what stands before all rows, from `prefix(…, all_blocks=True)`
           ) -> torch.Tensor:  # [batch, vocabulary], float32
     "Next-token logits after the last position, by the whole model."
+    self._check_ids(tokens, past)
     def run(rows):
         part = tokens[rows]
         return self.model(part, logits_to_keep=1, **_cache_arguments(past, len(part))).logits[:, -1].float()
@@ -459,9 +494,9 @@ def logits(self: Subject,
 def logits_from(self: Subject,
                 resid: torch.Tensor,  # [batch, n, d_model] what is at the hook, at consecutive positions
                 past: Prefix|None=None,  # the positions before these, from `prefix(…, all_blocks=True)`
-                layer: int|None=None,  # `resid` is the output of this block; default: of the subject's own hook
+                layer: int|None=None,  # `resid` is the output of this block; default: what is at the hook
                 chunk: int=64,  # rows per forward pass
-                below: torch.Tensor|None=None,  # [1 or batch, n, d_model] from `at_hook`; for hooks in a block
+                below: torch.Tensor|None=None,  # [1 or batch, n, d_model] from `at_hook`, inside a block
                ) -> torch.Tensor:  # [batch, vocabulary], float32
     "Next-token logits after the last position, running only what lies above the hook."
     hook = self._hook(layer)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PREFIX', 'INTERVENTIONS', 'Doses', 'doses_of', 'Intervention', 'Add', 'ThroughSAE', 'Clamp', 'Reconstruct', 'Only',
-           'intervention_from', 'check_intervention', 'require_linear_decoder', 'massive_limit', 'BatchEdit',
-           'intervene_baseline']
+           'intervention_from', 'require_steerable', 'check_intervention', 'require_linear_decoder', 'massive_limit',
+           'BatchEdit', 'intervene_baseline']
 
 # %% ../../nbs/steering/interventions.ipynb #6953b74a
 from dataclasses import asdict, dataclass
@@ -149,6 +149,16 @@ def intervention_from(
     return INTERVENTIONS[name](**parameters)
 
 # %% ../../nbs/steering/interventions.ipynb #0322bd72
+def require_steerable(
+    s: Subject,  # that is to be steered
+) -> None:
+    "Raises `SubjectError` where steering is not defined: with a transcoder, or inside a norm."
+    if s.hook_out != s.hook:
+        raise SubjectError(f"this SAE reads {s.hook} and writes {s.hook_out or 'elsewhere'}, as a transcoder does: "
+                           "steering with it is not defined; use an SAE that reads and writes at one place.")
+    if s.hook.kind == "mlp_normalized":
+        raise SubjectError(f"{s.hook} lies inside a norm, where nothing can be put: steering there is not defined.")
+
 def check_intervention(
     s: Subject,  # that is to be steered
     intervention,  # what was given as one
@@ -157,6 +167,7 @@ def check_intervention(
     if not isinstance(intervention, Intervention):
         kinds = ", ".join(f"{name}()" for name in INTERVENTIONS)
         raise ValueError(f"intervention is {intervention!r}: use {kinds}.")
+    require_steerable(s)
     if isinstance(intervention, ThroughSAE) and s.sae is None:
         kind = type(intervention).__name__
         raise SubjectError(f"{kind}() goes through an SAE, and this subject has none: use Add().")
