@@ -19,8 +19,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from .report_parts import (attack_part, attempt, grid_part, page, scenarios_part, selection_part,
-                                     steered_texts, steering_part, study_part)
+from .report_page import attempt, page
+from .report_parts import (attack_part, grid_part, scenarios_part, selection_part, steered_texts,
+                                     steering_part, study_part)
 from ..attacks.evaluate import evaluate
 from ..attacks.scenarios import SCENARIOS, Scenario, settled
 from ..core.records import Run, atomic, manifest
@@ -199,7 +200,7 @@ def make_steered(m: Making) -> tuple:
 
 def make_study(m: Making) -> tuple:
     "Part five: several SAEs."
-    own = m.records("study") if m.preset.shipped_saes else None
+    own = m.records("study") if m.preset.study_saes else None
     return study_part(study(m.preset, own, seed=m.seed), m.folder)
 
 # %% ../../nbs/app/report.ipynb #5448fea1

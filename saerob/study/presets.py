@@ -79,7 +79,7 @@ class Preset:
     steering: SteeringSize = SteeringSize()  # single calls of steering and scores
     study: StudySize = StudySize()  # per SAE of a study
     grid: GridPlan = GridPlan()  # the SAEs that a study trains
-    shipped_saes: bool = False  # study the five shipped SAEs instead of the grid
+    study_saes: tuple = ()  # shipped SAEs that a study measures; empty: those of the grid
     device: str | None = None  # None: "cuda" where there is a GPU, else "cpu"
     dtype: str = "float32"  # of the LM under attack
 
@@ -97,7 +97,7 @@ SMOKE = Preset(
     study=StudySize(n_scored=128, n_random=4, n_tail=1, n_steered=2, factors=(1.0, 2.0), n_instructions=3,
                     n_new=8, n_texts=2, n_tokens=128, n_contexts=64),
     grid=GridPlan(l0s=(20, 80, 205), d_sae=512, steps=60, again=(), blocks=2),
-    shipped_saes=True,
+    study_saes=("topk", "batchtopk", "relu", "gated", "jumprelu"),
 )
 
 # %% ../../nbs/study/presets.ipynb #1c246dd7

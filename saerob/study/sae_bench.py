@@ -59,6 +59,23 @@ def shown_and_said(
     return out
 
 # %% ../../nbs/study/sae_bench.ipynb #5e5fb3b4
+def _config(table, w, judge):
+    "What determines the numbers."
+    who = judge.identity() if judge is not None else dict(judge="offline")
+    prompts = None if judge is None else [DESCRIBE, DETECT, NAME, GRADE]
+    return dict(eval="autointerp", protocol=asdict(w.protocol), judge=who, latents=list(table.index),
+                prompts=prompts)
+
+
+def _details(table):
+    "The measures of each latent; those it does not have are left out."
+    columns = [c for c in table if c not in ("truth", "predicted", "scores", "description")]
+    rows = []
+    for latent, row in table[columns].iterrows():
+        rows.append({"latent": latent} | {k: v for k, v in row.items() if not pd.isna(v)})
+    return rows
+
+# %% ../../nbs/study/sae_bench.ipynb #3f6d2b92
 def result_record(
     s: Subject,  # the subject
     table: pd.DataFrame,  # from `interpretability`
@@ -68,38 +85,18 @@ def result_record(
     sae_id: str | None = None,  # its id there
 ) -> dict:  # plain JSON data
     "A result in SAEBench's shape."
-    who = judge.identity() if judge is not None else dict(judge="offline")
-    prompts = None if judge is None else [DESCRIBE, DETECT, NAME, GRADE]
-    config = dict(
-        eval="autointerp",
-        protocol=asdict(w.protocol),
-        judge=who,
-        latents=list(table.index),
-        prompts=prompts,
-    )
-    m = manifest(config, w.protocol.seed, s.identity())
-    columns = [c for c in table if c not in ("truth", "predicted", "scores", "description")]
-    details = []
-    for latent, row in table[columns].iterrows():
-        details.append({"latent": latent} | {k: v for k, v in row.items() if not pd.isna(v)})
+    m = manifest(_config(table, w, judge), w.protocol.seed, s.identity())
     cfg = getattr(s.sae, "cfg", None)
-    return jsonable(
-        dict(
-            eval_type_id="autointerp",
-            eval_config=m["config"],
-            eval_id=m["id"],
-            datetime_epoch_millis=int(time.time() * 1000),
-            eval_result_metrics=dict(autointerp=detection_metrics(table)),
-            eval_result_details=details,
-            eval_result_unstructured=shown_and_said(s, table, w),
-            sae_bench_commit_hash="not made by SAEBench",
-            sae_lens_id=sae_id,
-            sae_lens_release_id=release,
-            sae_lens_version=m["versions"]["sae-lens"],
-            sae_cfg_dict=cfg.to_dict() if hasattr(cfg, "to_dict") else {},
-            saerob={k: m[k] for k in ("versions", "fingerprints", "seed", "created")},
-        )
-    )
+    record = dict(eval_type_id="autointerp", eval_config=m["config"], eval_id=m["id"])
+    record |= dict(datetime_epoch_millis=int(time.time() * 1000),
+                   eval_result_metrics=dict(autointerp=detection_metrics(table)),
+                   eval_result_details=_details(table),
+                   eval_result_unstructured=shown_and_said(s, table, w))
+    record |= dict(sae_bench_commit_hash="not made by SAEBench", sae_lens_id=sae_id,
+                   sae_lens_release_id=release, sae_lens_version=m["versions"]["sae-lens"],
+                   sae_cfg_dict=cfg.to_dict() if hasattr(cfg, "to_dict") else {})
+    record["saerob"] = {k: m[k] for k in ("versions", "fingerprints", "seed", "created")}
+    return jsonable(record)
 
 # %% ../../nbs/study/sae_bench.ipynb #98176b16
 def save_record(

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from ..attacks.local_stability import retention, worst_case
 from ..attacks.oracle import every_token
 from ..core.assets import home
+from ..core.checks import each, kind_of, text
 from ..core.records import Run, agree, jsonable, manifest, read_run
 from ..core.results import save_table
 from ..core.texts import pairs
@@ -36,7 +37,6 @@ from ..model.loading import load_sae
 from ..model.readout import tokenise
 from ..model.subject import Subject, SubjectError
 from ..saes.grid import grid_subjects
-from ..saes.train import ARCHITECTURES
 from ..steering.scores import input_score, latent_scores
 from ..steering.selection import SELECTION_RULES, selection_gain
 from ..steering.utility import sample_instructions, steering_scores, utility
@@ -191,9 +191,9 @@ MEASURES = dict(scores=measure_scores, robustness=measure_robustness, retention=
 # %% ../../nbs/study/study.ipynb #d3f91745
 def default_subjects(p: Preset) -> dict:  # name to `Subject`
     "The SAEs of a preset, the LM in bfloat16. Raises `SubjectError` where its grid has not been trained."
-    if p.shipped_saes:
+    if p.study_saes:
         lm = Subject.load(dtype="bfloat16")
-        return {a: lm.with_sae(load_sae(a), layer=lm.layer) for a in ARCHITECTURES}
+        return {name: lm.with_sae(load_sae(name), layer=lm.layer) for name in p.study_saes}
     subjects, missing = grid_subjects(p.grid)
     if not subjects:
         raise SubjectError(
@@ -242,6 +242,10 @@ def study(
     "Every measure on every SAE; resumable. Raises `SubjectError` or ValueError for what does not exist."
     p = preset(scale)
     subjects = subjects or default_subjects(p)
+    for name, s in subjects.items():
+        if kind_of(s, f"the subject {name!r}", Subject, "Subject.load()").sae is None:
+            raise SubjectError(f"the subject {name!r} has no SAE: a study measures SAEs.")
+    only = None if only is None else each(only, "only", text)
     if unknown := [n for n in only or [] if n not in subjects]:
         raise ValueError(f"there is no SAE {unknown[0]!r} in this study; there are {', '.join(subjects)}.")
     some = {n: s for n, s in subjects.items() if only is None or n in only}
