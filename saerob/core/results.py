@@ -135,6 +135,7 @@ def write_table(
     columns: dict,  # column to its meaning
 ) -> None:
     "Write a table under a finished manifest. Raises ValueError, see `save_table`."
+    if not isinstance(df, pd.DataFrame): raise ValueError(f"df must be a DataFrame: it is {df!r:.60}.")
     check_columns(df, columns)
     kinds = {name: kind_of(df[name]) for name in df.columns}
     plain = pd.DataFrame({name: typed(df[name], kind) for name, kind in kinds.items()})

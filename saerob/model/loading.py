@@ -12,6 +12,7 @@ import json
 import re
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from fastcore.basics import patch
@@ -226,7 +227,7 @@ def _read_lm(model: str|Path,  # Hugging Face id or local folder
         _check_files(Path(model))
         return read()
     except SubjectError: raise
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise SubjectError(f"{what} could not be loaded ({type(error).__name__}): "
                            f"{_first_line(error)}") from None
 

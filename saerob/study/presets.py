@@ -10,7 +10,10 @@ __all__ = ['SMOKE', 'LAPTOP', 'AXBENCH_FACTORS', 'GPU', 'PAPER', 'PRESETS', 'Eff
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
+from ..attacks.language import whole_or_none
 from ..attacks.scenarios import SCENARIOS
+from ..core.checks import each, number, one_of, text, whole
+from ..model.loading import DTYPES
 from ..saes.grid import GridPlan, published_grid
 
 # %% ../../nbs/study/presets.ipynb #f3cc5c5a
@@ -30,6 +33,12 @@ class AttackSize:
     main_candidates: int = 1000  # candidates that the search may try on each of them
     others: tuple = ()  # further scenarios, see `Effort`
     saes: tuple = ("topk",)  # shipped SAEs under the main scenario; empty: all of them
+
+    def __post_init__(self):
+        for name in ("main_texts", "main_candidates"): whole(getattr(self, name), name, 1)
+        for effort in self.others:
+            one_of(effort.name, "the scenario of an effort", list(SCENARIOS))
+            whole(effort.texts, f"texts of {effort.name}", 1)
 
     def main(self):
         "The main scenario at this size."
@@ -55,6 +64,12 @@ class SteeringSize:
     temperature: float = 0.0  # 0: greedy
     ranked_latents: int | None = None  # live latents among which the report chooses; None: all
 
+    def __post_init__(self):
+        for name in ("shown_latents", "prompts", "new_tokens"): whole(getattr(self, name), name, 1)
+        for name in ("scored_latents", "ranked_latents"): whole_or_none(getattr(self, name), name, 1)
+        number(self.temperature, "temperature", 0)
+        each(self.factors, "factors", number)
+
 # %% ../../nbs/study/presets.ipynb #b8c24f7f
 @dataclass(frozen=True)
 class StudySize:
@@ -70,6 +85,13 @@ class StudySize:
     n_tokens: int | None = None  # tokens tried on each text; None: every token that can be typed
     n_contexts: int = 512  # contexts of the reference corpus, 128 tokens each
 
+    def __post_init__(self):
+        for name in ("n_random", "n_new", "n_texts", "n_contexts"): whole(getattr(self, name), name, 1)
+        for name in ("n_tail", "n_steered"): whole(getattr(self, name), name, 0)
+        for name in ("n_scored", "n_tokens"): whole_or_none(getattr(self, name), name, 1)
+        whole(self.n_instructions, "n_instructions", 2)
+        each(self.factors, "factors", number)
+
 # %% ../../nbs/study/presets.ipynb #f81dcc20
 @dataclass(frozen=True)
 class Preset:
@@ -82,6 +104,11 @@ class Preset:
     study_saes: tuple = ()  # shipped SAEs that a study measures; empty: those of the grid
     device: str | None = None  # None: "cuda" where there is a GPU, else "cpu"
     dtype: str = "float32"  # of the LM under attack
+
+    def __post_init__(self):
+        text(self.name, "the name of a preset")
+        if self.device is not None: text(self.device, "device")
+        one_of(self.dtype, "dtype", DTYPES)
 
 # %% ../../nbs/study/presets.ipynb #a55b8cfe
 _SMOKE_OTHERS = (
