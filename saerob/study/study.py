@@ -96,7 +96,7 @@ def draw_windows(shared) -> dict:  # name to `Windows`
     latents = {name: sample.index.tolist() for name, sample in shared.sample.items()}
     return windows(subjects, latents, contexts)
 
-# %% ../../nbs/study/study.ipynb #7e020775
+
 def token_tables(shared) -> list:  # of (`TokenTable`, residual of the unrelated text at the readout)
     "Per text, what every token does to it, and what it could be turned into."
     tokens = None
@@ -224,7 +224,7 @@ def measure_part(shared: SharedInputs,  # what the SAEs share
         run.add(part, rows=table.reset_index().to_dict("records"), rated_by=rated_by)
         if part == "scores": shared.sample[name] = table
 
-# %% ../../nbs/study/study.ipynb #d674fedd
+
 def _table(rows):
     "A recorded table."
     table = pd.DataFrame(rows)
@@ -456,7 +456,7 @@ SAE_COLUMNS |= dict(  # means over texts
     active="active latents at the readout",
 )
 
-# %% ../../nbs/study/study.ipynb #53cf105a
+
 TEXT_COLUMNS = {c: SAE_COLUMNS[c] for c in TEXT_MEANS}
 TEXT_COLUMNS |= dict(text="number of the text", sae="name of the SAE", worst_token="id of the worst token")
 CURVE_COLUMNS = dict(sae="name of the SAE", condition="whose concept is rated", factor="steering factor",
