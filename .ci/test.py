@@ -22,9 +22,10 @@ LARGE = """
 """.split()
 # What takes longest starts first, so that the workers finish together. The rest follows by name.
 SLOW = """
-    attacks/attack app/bench experiments/interpretability study/study app/report steering/utility
-    attacks/searches experiments/steering_range tutorials/own_sae study/sae_bench attacks/fragility
-    attacks/local_stability app/report_parts steering/scores app/cli saes/train
+    attacks/attack steering/utility app/report attacks/searches tutorials/own_sae experiments/interpretability
+    study/study experiments/steering_range experiments/token_confidence experiments/transfer steering/generate
+    attacks/local_stability judging/scoring experiments/selection attacks/state app/cli app/bench
+    app/report_parts steering/scores
 """.split()
 
 
