@@ -50,7 +50,8 @@ def with_alt(page):
 
 
 def with_scrolling_tables(page):
-    "Wide tables scroll inside themselves; the keyboard has to reach them."
+    "Wide tables and long lines scroll inside themselves; the keyboard has to reach them."
+    page = page.replace("<pre><code>", '<pre tabindex="0"><code>')
     return TABLE.sub(r'<div class="\1" tabindex="0" role="region" aria-label="table">', page)
 
 
