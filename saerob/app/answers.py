@@ -252,14 +252,20 @@ def score_latents(s,  # the subject
     joined = pd.concat(parts, axis=1)
     return joined.loc[:, ~joined.columns.duplicated()]
 
-# %% ../../nbs/app/answers.ipynb #90a7ce34
+# %% ../../nbs/app/answers.ipynb #4528ae16
 SCORE_COLUMNS = dict(
     latent="its number",
     delta_c="change of the LM's confidence in its next token when the latent is added, in nats; below zero "
             "the LM becomes surer",
+    c_int="that confidence with the latent, in nats", c_base="and without it",
+    delta_entropy="change of the next token's entropy, in nats",
     kl="change of the LM's next token, in nats", next_token="the likeliest next token then, by its id",
+    length="length of the step in the residual stream",
     output_score="does steering bring up the words that the latent's direction spells; 1 at most",
+    p_int="ranks and probabilities of those words with the latent, as the authors' code scores them",
+    p_base="and without it",
     input_score="share of its strongest texts whose strongest token is one of those words",
+    input_score_next="the same for the token after", n_texts="how many texts that are",
     max_activation="its largest activation in the reference corpus, the unit of steering",
     dead="never active there", broken="steering overflowed",
     writes="the five tokens that its direction raises most")
@@ -389,14 +395,14 @@ def steer_drawing(df,  # from `steer`, with the columns of `text_measures`
     sns.despine(fig)
     return fig
 
-# %% ../../nbs/app/answers.ipynb #16681ffa
+# %% ../../nbs/app/answers.ipynb #3e47e7f2
 def legend(columns: dict,  # name to meaning
           ) -> str:
     "A list of columns for a help page."
     import textwrap
     width = max(map(len, columns)) + 2
-    lines = ["Columns of the table (--csv, --json, --out):", ""]
+    lines = []
     for name, meaning in columns.items():
-        first, *more = textwrap.wrap(meaning, 76 - width)
+        first, *more = textwrap.wrap(meaning, 74 - width)
         lines += [f"{name:{width}}{first}", *(" "*width + m for m in more)]
-    return "\b\n" + "\n".join(lines)
+    return "Columns of the table (--csv, --json, --out):\n\n\b\n" + "\n".join(lines)  # \b: keep the lines
