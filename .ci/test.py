@@ -168,6 +168,7 @@ def main(workers, only):
     checks = {
         "the site builds, no broken links": (site, "docs"),
         "README.md is nbs/index.ipynb": (site, "readme", "--check"),
+        "the wheel works without a clone and a network": (run, sys.executable, ".ci/wheel.py"),
         "notebooks are clean": (clean,),
         "saerob/ is in step with nbs/": (in_sync,),
         **{f"house rule: {r.__name__}": (rule, r.__name__) for r in house.RULES},
