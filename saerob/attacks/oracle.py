@@ -20,6 +20,7 @@ from .goals import ActiveSet, OneLatent, Switch
 from .searches import DEFECTS, GCG, Beam, PublishedGCG, Random, Surrogate, TokenShifts
 from .state import AttackState
 from ..core.assets import home
+from ..core.checks import whole
 from ..core.records import atomic, hash_of
 from ..model.readout import DEFAULT_READOUT, Reading, Readout, tokenise
 from ..model.subject import Subject, SubjectError
@@ -74,6 +75,8 @@ def every_token(s: Subject,  # the subject; in bfloat16 the table is exact for t
     "Run every token as a one-token suffix, once. Raises `SubjectError` for a pooled readout."
     if readout.pool != "last":
         raise SubjectError(f"the oracle reads the last token, not pooling {readout.pool!r}: use pool='last'.")
+    batch = whole(batch, "batch", low=1)
+    if tokens is not None: tokens = _checked_tokens(s, tokens)
     folder = Path(folder or home()/"oracle")
     name = _table_id(s, text, readout, tokens)
     with_answers = folder/f"{name}-answers.safetensors"
@@ -81,6 +84,13 @@ def every_token(s: Subject,  # the subject; in bfloat16 the table is exact for t
     if not path.exists():
         _write_table(s, text, readout, tokens, batch, path, answers)
     return _read_table(text, path)
+
+def _checked_tokens(s, tokens):
+    "Token ids as a tensor [n]. Raises `SubjectError` for those that the LM does not have."
+    found = torch.as_tensor(tokens).flatten()
+    last = s.model.get_input_embeddings().weight.shape[0] - 1
+    if len(found) and not found.is_floating_point() and 0 <= found.min() and found.max() <= last: return found
+    raise SubjectError(f"tokens must be token ids from 0 to {last}, at least one.")
 
 def _table_id(s, text, readout, tokens):
     "Sixteen hexadecimal digits for an LM, a layer, a text, a readout and the tokens tried."
@@ -168,7 +178,7 @@ class Replay(AttackState):
     def forward(self, edits):
         "Activations and pre-activations of candidates [batch, 1], from the table."
         h = self.table.resid[self.table.row(edits[:, 0])].float()
-        self.residuals = h[:, None]
+        self.residuals = self.all_residuals = h[:, None]
         return encode_both(self.prompt.s, h)
 
     def valid(self, edits):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GCG', 'Random', 'Beam', 'embedding_components', 'Surrogate', 'TokenShifts', 'one_batch', 'best_predictions',
-           'Exhaustive']
+           'TrustRegion', 'Exhaustive']
 
 # %% ../../nbs/attacks/searches.ipynb #e8c6d2c8
 import torch
@@ -177,6 +177,7 @@ class TokenShifts(Search):
     patience: int = 3  # full batches without progress before giving up
     penalty: float = 30.  # of the ridge regression
     candidates: int | None = None  # at most this many in all; None: until the budget is used up
+    trust: float = .3  # under a constraint: share of the tokens that are considered at first, nearest first
 
     def __post_init__(self):
         if not (self.table is None or isinstance(self.table, ShiftTable)):
@@ -185,6 +186,7 @@ class TokenShifts(Search):
                     batch=whole(self.batch, "batch", low=1),
                     patience=whole(self.patience, "patience", low=1),
                     penalty=number(self.penalty, "penalty", low=0),
+                    trust=number(self.trust, "trust", low=.001, high=1),
                     candidates=whole_or_none(self.candidates, "candidates", low=1))
 
     def __call__(self, state, start, seed):
@@ -196,13 +198,18 @@ class TokenShifts(Search):
         h = found[-1].float()
         left = float("inf") if self.candidates is None else self.candidates
         size = min(self.first, self.batch)
+        region = None if state.bound is None else TrustRegion(state, self.trust)
         idle = 0
         while left > 0 and state.left > 0 and idle < self.patience:
-            best_before = state.best_score
-            n_tried = one_batch(state, model, here, h, min(size, left))
-            if not n_tried: break
+            best_before, completed = state.best_score, state.completions
+            n_tried = one_batch(state, model, here, h, min(size, left), region)
+            better = state.best_score < best_before
+            if region is not None: region.adapt(better, state.completions - completed, n_tried)
+            if not n_tried:
+                if region is None or region.share == 1: break
+                continue
             left -= n_tried
-            if state.best_score < best_before:
+            if better:
                 here = state.best
                 h = state.best_residual[-1].float()
                 idle = 0
@@ -217,10 +224,11 @@ def one_batch(
     here: torch.LongTensor,  # [n] the edit to improve
     h: torch.Tensor,  # [d_model] its residual at the readout
     size: int,  # candidates
+    region=None,  # a `TrustRegion`; None: all tokens are considered
 ) -> int:  # how many there were
     "Evaluate the best predictions over all positions, and learn from their errors."
     base = [model.without(h, token) for token in here]
-    new = best_predictions(state, model, here, base, size)
+    new = best_predictions(state, model, here, base, size, region)
     if not len(new): return 0
     state.evaluate(new)
     measured = state.residuals[:, -1].float()
@@ -237,19 +245,53 @@ def best_predictions(
     here: torch.LongTensor,  # [n] the edit to improve
     base: list,  # per position, the residual [d_model] without a token there
     size: int,  # how many
+    region=None,  # a `TrustRegion`; None: all tokens are considered
 ) -> torch.LongTensor:  # [up to size, n]
     "The substitutions with the best predicted scores over all positions that were not tried before."
     tokens, positions, scores = [], [], []
     for position in range(len(here)):
         right, offset = model.prediction(position, base[position])
-        rows, score = prefilter(state.prompt.s, state.objective, model.left, right, offset, max(500, 5*size))
-        tokens.append(model.tokens[rows.cpu()])
+        near = slice(None) if region is None else region.nearest(model.left @ right + offset)
+        n_best = max(500, 5*size)
+        rows, score = prefilter(state.prompt.s, state.objective, model.left[near], right, offset, n_best)
+        tokens.append(model.tokens[near][rows.cpu()])
         positions.append(torch.full((len(rows),), position))
         scores.append(score)
     order = torch.cat(scores).argsort().cpu()
     edits = here.repeat(len(order), 1)
     edits[torch.arange(len(order)), torch.cat(positions)[order]] = torch.cat(tokens)[order]
     return state.filter_candidates(edits, size)
+
+# %% ../../nbs/attacks/searches.ipynb #b204edb3
+class TrustRegion:
+    "The tokens that a constrained search considers: those with the smallest predicted change of the residual."
+
+    def __init__(
+        self,
+        state: AttackState,  # what is being solved
+        share: float,  # of the tokens, at first
+    ):
+        self.share = share
+        self.unedited = state.prompt.s.resid(state.prompt.unedited.ids)[0].float()
+
+    def nearest(
+        self,
+        predicted: torch.Tensor,  # [V, d_model] residuals
+    ) -> torch.LongTensor:  # rows, a share of all
+        "The rows nearest to the unedited text's residual, by cosine."
+        near = torch.cosine_similarity(predicted, self.unedited[None])
+        return near.topk(max(1, round(self.share*len(near)))).indices.cpu()
+
+    def adapt(
+        self,
+        better: bool,  # did the batch improve on the best so far?
+        completed: int,  # candidates that would have been better, had they been feasible
+        size: int,  # candidates in the batch
+    ):
+        "Widen or narrow the region after a batch."
+        if better: factor = 1.2 if completed <= 8 else 1.
+        else: factor = 1/1.3 if completed > .3*size else 1.3
+        self.share = min(1., self.share*factor)
 
 # %% ../../nbs/attacks/searches.ipynb #cb035f94
 @dataclass(frozen=True)

@@ -140,6 +140,7 @@ def best_feasible(
         return i if score[i] < self.best_score else None
     order = score.argsort(stable=True)
     better = order[score[order] < self.best_score]
+    if not len(better): return None
     for rows in better.split(chunk):
         feasible = self.bound.feasible(edits[rows], self.all_residuals[rows.to(self.all_residuals.device)])
         self.completions += len(rows)

@@ -45,8 +45,11 @@ def summarise(results: Results,  # as `evaluate` gives them
     return summary
 
 def _outcome(units, texts, scenario):
-    "A success rate over units, or a mean over texts, with its interval."
-    return share_interval(int(units.sum()), len(units)) if scenario.single else mean_interval(texts)
+    "A mean over texts with its interval; n counts texts, or units where single latents are attacked."
+    i = mean_interval(texts)
+    if not scenario.single: return i
+    if i.low == i.high and i.value in (0, 1): i = share_interval(int(i.value)*len(texts), len(texts))
+    return i._replace(n=len(units))
 
 # %% ../../nbs/attacks/summary.ipynb #59633673
 def percent(i,  # anything with value, low and high, in [0, 1]
@@ -102,8 +105,13 @@ def answer(summary: pd.DataFrame,  # as `summarise` gives it
     natural = f", the natural continuation {percent(rows['natural'])}" if "natural" in rows else ""
     cost = f"n = {difference.n}, median {rows[search].forwards:,.0f} forward passes"
     return (f"{_reached(scenario, rows, search)} ({cost}). "
-            f"At the same cost, {control} tokens give {percent(rows[control])}{natural}. "
-            f"{_verdict(scenario, difference)}: difference {points(difference)}.")
+            f"Within the same budget, {control} tokens give {percent(rows[control])}{natural}. "
+            f"{_verdict(scenario, difference)}: difference {points(difference)}.{_references(rows)}")
+
+def _references(rows):
+    "What other texts keep, where the table of texts has them."
+    if not {"paraphrase", "unrelated"} <= set(rows): return ""
+    return f" A paraphrase keeps {percent(rows['paraphrase'])}, an unrelated text {percent(rows['unrelated'])}."
 
 # %% ../../nbs/attacks/summary.ipynb #30010f00
 def lm_summary(results: Results,  # as `evaluate` gives them
@@ -116,7 +124,9 @@ def lm_summary(results: Results,  # as `evaluate` gives them
             i = mean_interval(measured[metric])
             rows.append((condition, metric, i.value, i.low, i.high, i.n))
         rows.append((condition, "kl", measured.kl.median(), np.nan, np.nan, len(measured)))
-        for metric in ("same_next", "same_greedy"):
+        if "kl_text" in measured:
+            rows.append((condition, "kl_text", measured.kl_text.median(), np.nan, np.nan, len(measured)))
+        for metric in ("same_next", "same_greedy", "same_next_text"):
             if metric in measured and measured[metric].notna().all():
                 i = share_interval(int(measured[metric].sum()), len(measured))
                 rows.append((condition, metric, i.value, i.low, i.high, i.n))
@@ -213,9 +223,12 @@ def _lm_columns(results, condition):
         return {}
     measured = results.rows(condition)
     found = {}
-    for metric in ("cos", "rel_l2", "kl", "same_next", "same_greedy", "similarity", "judged"):
+    metrics = ("cos", "rel_l2", "kl", "same_next", "same_greedy", "kl_text", "same_next_text", "similarity",
+               "judged", "feasible")
+    for metric in metrics:
         if metric in measured:
-            found[metric] = measured[metric].median() if metric == "kl" else measured[metric].mean()
+            values = measured[metric]
+            found[metric] = values.median() if metric.startswith("kl") else values.mean()
     return found
 
 def _worst_position(results, scenario, measure, condition):
