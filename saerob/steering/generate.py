@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
-from ..core.checks import number, one_of, text, whole
+from ..core.checks import not_empty, number, one_of, text, whole
 from ..core.checks import texts as checked_texts
 from ..core.records import Run, hash_of
 from ..latents.activations import latent_indices, latent_stats
@@ -87,6 +87,20 @@ def _checked_latents(s, latents):
     return [latent if latent is None else indices[latent] for latent in latents]
 
 # %% ../../nbs/steering/generate.ipynb #3840e08c
+def _check_widths(s, directions):
+    "Refuse directions of another width than the place that is steered. Raises `SubjectError`."
+    width = s.d_model if s.sae is None else s.sae.W_dec.shape[1]
+    for d in directions:
+        if not isinstance(d, Direction) or len(d.vector) == width: continue
+        raise SubjectError(f"the vector of {d.name!r} has {len(d.vector)} numbers, and what is steered "
+                           f"has {width}.")
+
+def _checked_units(latents, max_activations):
+    "The unit of each latent's factors. Raises ValueError where it is missing or no number."
+    try: return {latent: number(float(max_activations[latent]), "", low=0) for latent in latents}
+    except (TypeError, ValueError, LookupError):
+        raise ValueError("max_activations must hold a number, 0 or more, for every latent.") from None
+
 def _checked_directions(directions, intervention):
     "Directions and promptings as a list. Raises ValueError for names that would be taken for something else."
     directions = _as_list(directions)
@@ -138,12 +152,13 @@ def _plan(s, prompts, latents, factors, intervention, directions, max_activation
     prompts = checked_texts(_as_list(prompts), "prompts")
     latents = _checked_latents(s, latents)
     directions = _checked_directions(directions, intervention)
-    factors = _as_list([number(f, "a factor") for f in _as_list(factors)])
+    _check_widths(s, directions)
+    factors = _as_list([number(f, "a factor") for f in not_empty(_as_list(factors), "factors")])
     if not latents + directions:
         raise ValueError("there is nothing to write: give latents (None: unsteered) or directions.")
     real = [latent for latent in latents if latent is not None]
     if real and max_activations is None: max_activations = latent_stats(s).table.max_activation
-    units = {latent: float(max_activations[latent]) for latent in real}
+    units = _checked_units(real, max_activations)
     vectors = dict(zip(real, decoder_rows(s, real))) if real else {}
     rows = []
     for prompt in prompts:
@@ -237,7 +252,8 @@ def steer(
     "Steered texts, a row each; what overflows is marked broken. Raises `SubjectError` or ValueError."
     how = _checked_how(max_new_tokens, temperature, top_k, positions, chat)
     plan = _plan(s, prompts, latents, factors, intervention, directions, max_activations)
-    return _steer_plan(s, plan, intervention, how, whole(seed, "seed"), whole(batch, "batch", low=1), folder)
+    seed = whole(seed, "seed", low=0)
+    return _steer_plan(s, plan, intervention, how, seed, whole(batch, "batch", low=1), folder)
 
 # %% ../../nbs/steering/generate.ipynb #c365ddf2
 def _steer_plan(s, plan, intervention, how, seed, batch, folder):
@@ -273,14 +289,13 @@ class _Hook:
         self.positions = positions
         self.calls = 0
 
-    def __call__(self, module, args, y):
-        h = y[0] if isinstance(y, tuple) else y
+    def __call__(self, h):
         self.calls += 1
         new = h
         if self.positions != "last" or self.calls == 1:
             new = intervene_baseline(self.s, self.intervention, h, *self.what)
         if self.positions != "all" and self.calls == 1: new = torch.cat([h[:, :-1], new[:, -1:]], 1)
-        return (new, *y[1:]) if isinstance(y, tuple) else new
+        return new
 
 # %% ../../nbs/steering/generate.ipynb #64e1911c
 @torch.no_grad()
@@ -297,7 +312,7 @@ def steer_baseline(
     "Greedy steered texts by `transformers.generate` and a forward hook, which `steer` has to equal."
     rows = [prompt_ids(s, p, chat) for p in prompts]
     ids, mask = _padded_left(s, rows)
-    hook = s.blocks[s.layer].register_forward_hook(_Hook(s, latent, amount, intervention, positions))
+    hook = s.watch(_Hook(s, latent, amount, intervention, positions))
     try:
         y = s.model.generate(ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False,
                              eos_token_id=sorted(s.end_ids()), pad_token_id=s.tokenizer.eos_token_id or 0)
@@ -314,6 +329,12 @@ def _block_outputs(s, rows, chunk=32):
     return [x[:len(r)].float() for x, r in zip(h, rows)]
 
 # %% ../../nbs/steering/generate.ipynb #f71b9b0b
+def _check_steered(df):
+    "Refuse what is no table from `steer`. Raises ValueError."
+    needed = {"prompt", "steered", "max_activation", "tokens"}
+    if isinstance(df, pd.DataFrame) and needed <= set(df): return
+    raise ValueError(f"df must be a table from steer, with the columns {', '.join(sorted(needed))}.")
+
 def _projection(h, direction):
     "How far residuals [n, d_model] are gone in a direction, in units of its maximum."
     return (h @ direction.vector.to(h) - direction.offset)/direction.maximum
@@ -326,6 +347,7 @@ def reread_activation(
     chunk: int = 32,  # texts per batch
 ) -> list:  # one per row, in units of max_activation; NaN for empty texts, and where nothing was steered
     "How active a latent is, or how far a direction is gone, where it is strongest when the LM reads a text."
+    _check_steered(df)
     known = {d.name: d for d in directions if isinstance(d, Direction)}
     first = [s.bos_id] if s.bos_id is not None else []
     hs = _block_outputs(s, [first + tokens or [0] for tokens in df.tokens], chunk)
@@ -346,6 +368,7 @@ def text_measures(
     chat: bool | None = None,  # as for `steer`
 ) -> pd.DataFrame:  # nll (nats per token), distinct (share of bigrams), reread (in max activations)
     "Three numbers about each steered text that need no judge; the rows of `df`."
+    _check_steered(df)
     nll = np.full(len(df), np.nan)
     for prompt, at in df.groupby("prompt").indices.items():
         nll[at] = mean_nll(s, prompt_ids(s, prompt, chat), df.tokens.iloc[at].tolist())
@@ -358,8 +381,9 @@ def text_measures(
 def _kl_of_rows(s, rows, ids, intervention):
     "KL of the next token after the prompt `ids` [1, n], one per row."
     edit = _batch_edit(s, rows, intervention)
-    h = s.resid(ids, pos=None).expand(len(rows), -1, -1)
-    new = s.logits_from(edit(h, torch.arange(len(rows), device=s.device))).log_softmax(-1)
+    h, below = s.at_hook(ids)
+    edited = edit(h.expand(len(rows), -1, -1), torch.arange(len(rows), device=s.device))
+    new = s.logits_from(edited, below=below).log_softmax(-1)
     base = s.logits(ids).log_softmax(-1)
     return (new.exp()*(new - base)).sum(-1).tolist()
 

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from scipy.stats import kendalltau
 from tqdm.auto import tqdm
-from ..core.checks import one_of, text, whole
+from ..core.checks import number, one_of, text, whole
 from ..latents.activations import LatentStats, latent_indices, stats_for
 from ..latents.directions import decoder_rows, logit_lens
 from ..model.subject import Prefix, Subject
@@ -29,6 +29,7 @@ def confidence(
     k: int = 1,  # largest probabilities averaged
 ) -> torch.Tensor:  # [...], nats
     "Token confidence C_k (Wang et al. 2025, section 4). For k = 1: 0 where the LM is certain, else larger."
+    k = whole(k, "k", low=1, high=log_probs.shape[-1])
     return -log_probs.topk(k).values.mean(-1)
 
 # %% ../../nbs/steering/scores.ipynb #6aab91eb
@@ -49,13 +50,13 @@ def next_token_baseline(
     "The next token before and after an intervention, by two forward passes of the whole LM."
     x = s.tokens(prefix)
     limit = massive_limit(s, intervention)
-    def edit(module, args, y):
-        h = (y[0] if isinstance(y, tuple) else y).clone()
+    def edit(h):
+        h = h.clone()
         h[:, -1] = intervene_baseline(s, intervention, h[:, -1], latent, amount, limit)
-        return (h, *y[1:]) if isinstance(y, tuple) else h
+        return h
     def log_probabilities(): return s.model(x).logits[0, -1].float().log_softmax(-1)
     before = log_probabilities()
-    hook = s.blocks[s.layer].register_forward_hook(edit)
+    hook = s.watch(edit)
     try: return NextToken(before, log_probabilities())
     finally: hook.remove()
 
@@ -78,8 +79,9 @@ class Probe:
     "A prefix that has been run once, ready for interventions at its last position."
     s: Subject  # the subject
     past: Prefix | None  # everything before the last token, all blocks
-    h: torch.Tensor  # [d_model] output of block L at the last token, float32
+    h: torch.Tensor  # [d_model] what is at the hook at the last token, float32
     base: torch.Tensor  # [vocabulary] log-probabilities of the next token
+    below: torch.Tensor | None = None  # [1, 1, d_model] from `at_hook`
 
     @cached_property
     def z(self):
@@ -94,12 +96,18 @@ def probe(
     "Run a prefix once. Raises ValueError for an empty one, `SubjectError` for one longer than the context."
     x = s.tokens(text(prefix, "prefix"))
     past = s.prefix(x[:, :-1], all_blocks=True) if x.shape[1] > 1 else None
-    h = s.resid(x[:, -1:], past=past)
-    base = s.logits_from(h[:, None], past)[0].log_softmax(-1)
-    return Probe(s, past, h[0].float(), base)
+    h, below = s.at_hook(x[:, -1:], past)
+    base = s.logits_from(h, past, below=below)[0].log_softmax(-1)
+    return Probe(s, past, h[0, 0].float(), base, below)
 
 # %% ../../nbs/steering/scores.ipynb #82dea175
 UNITS = ("max", "norm", "absolute", "prefix")
+
+def _checked_factors(alpha, device):
+    "Factors as a tensor [n]. Raises ValueError for what is not a finite number."
+    given = alpha.tolist() if hasattr(alpha, "tolist") else alpha
+    listed = list(given) if isinstance(given, (list, tuple)) else [given]
+    return torch.tensor([number(a, "alpha") for a in listed], dtype=torch.float32, device=device)
 
 def steering_amounts(
     p: Probe,  # the prefix
@@ -110,7 +118,7 @@ def steering_amounts(
 ) -> torch.Tensor:  # [n] activations
     "How far each latent is steered. Raises ValueError for an unknown unit, or another number of factors."
     one_of(unit, "unit", UNITS)
-    factors = torch.as_tensor(alpha, dtype=torch.float32, device=p.s.device).reshape(-1)
+    factors = _checked_factors(alpha, p.s.device)
     if len(factors) not in (1, len(latents)):
         raise ValueError(f"{len(factors)} factors were given for {len(latents)} latents: give one, or all.")
     factors = factors.expand(len(latents))
@@ -149,7 +157,7 @@ def _scan(p, intervention, doses, ks, tokens, chunk):
     for start in tqdm(range(0, len(doses.latents), chunk), desc="latents", leave=False, delay=5):
         rows = torch.arange(start, min(start + chunk, len(doses.latents)), device=p.s.device)
         h = edit(p.h[None, None], rows)
-        log_probs = p.s.logits_from(h, p.past, chunk=chunk).log_softmax(-1)
+        log_probs = p.s.logits_from(h, p.past, chunk=chunk, below=p.below).log_softmax(-1)
         part = _measures(log_probs, p.base, ks, None if tokens is None else tokens[rows])
         finite = h.isfinite().all(-1)[:, 0] & part["entropy"].isfinite()
         parts.append(part | dict(broken=~finite))
@@ -268,8 +276,8 @@ def input_score(
     stats: LatentStats | None = None,  # default: `latent_stats(s)`
 ) -> pd.DataFrame:  # index latent; input_score, input_score_next (the token after), n_texts
     "The input score of latents (Arad et al. 2025): share of strongest texts whose strongest token is spelt."
-    stats = stats_for(s, stats)
     latents = latent_indices(s, latents).tolist()
+    stats = stats_for(s, stats)
     rows = stats.contexts(s).ids.tolist()
     spelt = logit_lens(s, latents, whole(n_tokens, "n_tokens", low=1), plain=True).tolist()
     out = []
@@ -304,6 +312,7 @@ def selection_agreement(
     "Agreement of two rankings, over latents with a score in both. Raises ValueError for fewer than three."
     a = np.asarray(a, float)
     b = np.asarray(b, float)
+    if not 0 < number(top, "top") <= 1: raise ValueError(f"top must lie between 0 and 1: it is {top}.")
     if a.shape != b.shape:
         raise ValueError(f"the settings score {len(a)} and {len(b)} latents: they must be the same ones.")
     ok = np.isfinite(a) & np.isfinite(b)

@@ -11,7 +11,7 @@ import itertools
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
-from ..core.checks import one_of, whole
+from ..core.checks import each, number, one_of, whole
 from ..core.statistics import mean_interval
 from .utility import choose_factor, evaluate_at, mean_of_rated, score_array, split_instructions
 
@@ -56,6 +56,8 @@ def candidate_sets(
 ) -> CandidateSets:
     "The sets of a rule, each once, and none with all latents. Raises ValueError when there is none."
     v = np.asarray(v, float)
+    if len(sizes): each(sizes, "sizes", whole, 1)
+    if len(quantiles): each(quantiles, "quantiles", number, 0, 1)
     rated = int((~np.isnan(v)).sum())
     tails = [max(1, round((1 - q)*len(v))) for q in quantiles]
     found = {}

@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 from ..core.checks import texts as checked_texts
-from ..core.checks import one_of, whole
+from ..core.checks import each, kind_of, one_of, whole
 from ..core.records import Run, hash_of
 from ..core.statistics import mean_interval
 from ..core.texts import instructions
-from ..judging.concepts import ASPECTS, concepts_of
+from ..judging.concepts import ASPECTS, Concept, concepts_of
 from ..latents.activations import LatentStats, latent_indices, stats_for
 from ..latents.directions import diffmean, random_direction
 from ..model.subject import Subject, SubjectError
@@ -50,7 +50,8 @@ def corpus_snippets(
 ) -> list:  # of texts
     "Random places of the corpus, to compare a latent's strongest places with."
     ids = stats.contexts(s).ids
-    rng = np.random.default_rng(whole(seed, "seed"))
+    rng = np.random.default_rng(whole(seed, "seed", low=0))
+    n = whole(n, "n", low=0)
     rows = rng.integers(len(ids), size=n)
     starts = rng.integers(1, ids.shape[1] - length, size=n)
     texts = [s.text(ids[row, start:start + length]) for row, start in zip(rows, starts)]
@@ -90,8 +91,8 @@ def _stand_in(s, condition, latent, concepts, stats, snippets, seed):
 # %% ../../nbs/steering/utility.ipynb #ebb8b721
 def _conditions(s, latents, concepts, conditions, stats, seed):
     "The plan of `write_texts`. Raises ValueError for a condition that does not exist."
-    whole(seed, "seed")
-    for condition in conditions: one_of(condition, "a condition", CONDITIONS)
+    whole(seed, "seed", low=0)
+    conditions = each(conditions, "conditions", one_of, CONDITIONS)
     partner = _partners(latents, seed) if "mismatched concept" in conditions else {}
     snippets = corpus_snippets(s, stats, seed=seed) if "DiffMean" in conditions else []
     plan = []
@@ -340,11 +341,17 @@ def _live(latents, stats):
     raise SubjectError(f"none of the {len(latents)} latents was ever active in the corpus, so there is no "
                        "unit to steer them by: choose with `sample_latents`.")
 
+def _check_judge(judge):
+    "Refuse what cannot rate texts. Raises ValueError."
+    if all(hasattr(judge, name) for name in ("rate", "identity")): return
+    raise ValueError(f"judge must be a judge, such as OfflineJudge(s) or LLMJudge(…): it is {judge!r}.")
+
 def _checked_concepts(s, latents, concepts, stats):
     "The concepts of latents. Raises ValueError where one is missing."
     concepts = concepts or concepts_of(s, latents, stats)
     for latent in latents:
         if latent not in concepts: raise ValueError(f"latent {latent} has no concept to be rated for.")
+        kind_of(concepts[latent], f"the concept of latent {latent}", Concept, "Concept('the sea')")
     return concepts
 
 # %% ../../nbs/steering/utility.ipynb #feae3c31
@@ -361,6 +368,7 @@ def utility(
 ) -> Utility:
     "AxBench's steering score of latents, with controls. Raises `SubjectError` or ValueError."
     stats = stats_for(s, stats)
+    _check_judge(judge)
     latents = list(dict.fromkeys(latent_indices(s, latents).tolist()))
     prompts = [prompts] if isinstance(prompts, str) else list(dict.fromkeys(prompts))
     split_instructions(len(prompts))
@@ -381,11 +389,12 @@ def sample_latents(
     least: int = 15,  # tokens of the corpus; a latent must be active on more than that
 ) -> list:  # of indices, rising
     "Random latents among those active often enough; fewer are a part of more. Raises `SubjectError`."
+    kind_of(stats, "stats", LatentStats, "latent_stats(s)")
     live = stats.live(least)
     if len(live) < whole(n, "n", low=1):
         raise SubjectError(f"only {len(live)} latents are active on more than {least} tokens of the corpus: "
                            f"{n} were asked for.")
-    order = np.random.default_rng(whole(seed, "seed")).permutation(live)
+    order = np.random.default_rng(whole(seed, "seed", low=0)).permutation(live)
     return sorted(order[:n].tolist())
 
 # %% ../../nbs/steering/utility.ipynb #a4c71256
@@ -394,7 +403,7 @@ def sample_instructions(
     seed: int = 0,  # of the draw
 ) -> list:  # of texts
     "Instructions of different kinds from those that ship. Raises ValueError when there are not so many."
-    d = instructions().sample(frac=1, random_state=whole(seed, "seed"))
+    d = instructions().sample(frac=1, random_state=whole(seed, "seed", low=0))
     d = d.assign(turn=d.groupby("kind").cumcount()).sort_values("turn", kind="stable")
     if not 0 < whole(n, "n") <= len(d):
         raise ValueError(f"{n} instructions were asked for, and {len(d)} ship.")
