@@ -20,12 +20,18 @@ def _needs_sae(self: Subject) -> None:
     "Raises `SubjectError` for a subject without an SAE."
     if self.sae is None: raise SubjectError("this subject has no SAE: add one with s.with_sae(…).")
 
+def _same_width(values, width: int, what: str, unit: str) -> None:
+    "Raises `SubjectError` for values of another width than the SAE's."
+    if values.shape[-1] == width: return
+    raise SubjectError(f"{what} have {values.shape[-1]} {unit}, and this SAE has {width}.")
+
 @patch
 def encode(self: Subject,
            resid: torch.Tensor,  # [..., d_model]
           ) -> torch.Tensor:  # [..., d_sae], non-negative, in the SAE's dtype
     "Activations of the SAE's latents at residuals. Raises `SubjectError` without an SAE."
     self._needs_sae()
+    _same_width(resid, self.d_model, "residuals", "dimensions")
     z = self.sae.encode(resid.to(self.sae.W_dec.dtype))
     return z.to_dense() if z.is_sparse else z
 
@@ -36,9 +42,22 @@ def decode(self: Subject,
           ) -> torch.Tensor:  # [..., d_model], in the SAE's dtype
     "Residuals that the SAE makes of activations. Raises `SubjectError` without an SAE."
     self._needs_sae()
+    _same_width(activations, self.sae.W_dec.shape[0], "activations", "latents")
     return self.sae.decode(activations)
 
 # %% ../../nbs/model/codes.ipynb #2e380eda
+@patch
+def reconstruct(self: Subject,
+                resid: torch.Tensor,  # [..., d_model]
+               ) -> torch.Tensor:  # [..., width where the SAE writes], in the SAE's dtype
+    "What the SAE makes of residuals: for a transcoder what it writes, its skip connection included."
+    if getattr(getattr(getattr(self.sae, "cfg", None), "metadata", None), "cross_layer", None):
+        raise SubjectError("this is one layer of a cross-layer transcoder, whose decoders SAELens adds up over the "
+                           "layers they write to: its activations are defined, its reconstruction is not.")
+    out = self.decode(self.encode(resid))
+    skip = getattr(self.sae, "W_skip", None)
+    return out if skip is None else out + resid.to(out) @ skip.T
+
 @patch
 def activations(self: Subject,
                 tokens: torch.LongTensor,  # [batch, n]
@@ -63,12 +82,12 @@ def encode_pre(self: Subject,
     handle = sae.hook_sae_acts_pre.register_forward_hook(keep)
     try: sae.encode(h)
     finally: handle.remove()
-    return found[0]
+    return found[0] if found else self._foreign_preacts(h)
 
 # %% ../../nbs/model/codes.ipynb #6ba5e7e4
 @patch
 def _foreign_preacts(self: Subject, h):
-    "Pre-activations of an SAE that is not SAELens's."
+    "Pre-activations of an SAE that is not SAELens's, or that has none."
     if hasattr(self.sae, "preacts"): return self.sae.preacts(h)
     warnings.warn(f"{type(self.sae).__name__} gives no pre-activations (no `preacts` method): "
                   "its activations are used in their place, and gradients reach only active latents.",
@@ -92,6 +111,9 @@ def activation_threshold(self: Subject,
     self._needs_sae()
     sae = self.sae
     cfg = getattr(sae, "cfg", None)
+    if getattr(sae, "max_iterations", getattr(cfg, "max_iterations", 0)) != 0:
+        raise SubjectError(f"{type(sae).__name__} chooses its latents one after the other: no latent has a level "
+                           "of its own from which it is active.")
     if hasattr(sae, "threshold"): return sae.threshold.detach().expand_as(preacts)
     k = getattr(sae, "k", None) or getattr(cfg, "k", None)
     if not k: return torch.zeros_like(preacts)

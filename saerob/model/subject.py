@@ -241,7 +241,8 @@ def with_sae(self: Subject,
         from saerob.model.loading import load_sae
         sae = load_sae(sae, self.device)
     metadata = getattr(getattr(sae, "cfg", None), "metadata", None)
-    unplaced = getattr(metadata, "hook_name", None) is None and not writes_elsewhere(sae)
+    named = [getattr(metadata, name, None) for name in ("hook_name", "hf_hook_name")]
+    unplaced = named == [None, None] and not writes_elsewhere(sae)
     if hook is None and unplaced and layer in (None, self.layer): hook = self.hook
     if prepend_bos is None and getattr(metadata, "prepend_bos", None) is None:
         prepend_bos = self.bos_id is not None
