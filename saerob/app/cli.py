@@ -9,7 +9,7 @@ __all__ = ['app', 'SEARCH_NAMES', 'IN_SHELL', 'show', 'named_search', 'named_con
            'report_command', 'grid_command', 'saes_command', 'bench_command', 'sentence', 'quiet_libraries', 'main',
            'complain']
 
-# %% ../../nbs/app/cli.ipynb #c75b193c
+# %% ../../nbs/app/cli.ipynb #5d518df3
 import os
 import sys
 from pathlib import Path
@@ -20,13 +20,12 @@ from typer.exceptions import TyperException
 
 from .answers import (
     SCORE_COLUMNS, STEER_COLUMNS, attack_drawing, attack_row, attack_sentences, attack_summary, both_ends,
-    check_reference, evenly_spread, legend, score_latents, score_sentences, scores_drawing, stats_of,
-    steer_drawing, steered_lines, summary_sentence, words_written)
+    check_reference, evenly_spread, explained, legend, score_latents, score_sentences, scores_drawing,
+    stats_of, steer_drawing, steered_lines, study_page, study_sentences, summary_sentence, words_written)
 from .options import (
     AS_CSV, AS_JSON, COLUMNS, DEVICE, DTYPE, FIGURE, FOLDER, LAYER, LM, OUT, OVERWRITE, REFERENCE, RESUME,
     SAE, SCALE, SEED, TRUST, UNDER_TEST, check_under_test, collect, decimal_list, finite, fresh_folder,
     input_texts, load_subject, number_list, place, sae_name, save_figure, save_frame)
-from .robustness_command import robustness_command
 
 # %% ../../nbs/app/cli.ipynb #032640a3
 app = typer.Typer(
@@ -171,11 +170,7 @@ def run_attacks(s, df, goal, how, where, control):
     "Attack every text, write the table, say what was found; returns the exit code."
     texts = df[["text", "target"] if "target" in df else ["text"]].to_dict("records")
     todo = {(row["text"], row.get("target", "")): row for row in texts}
-    from saerob.attacks.attack import default_search
-    from saerob.attacks.scenarios import own_table
-    how = how | dict(search=how["search"] or default_search(s, how["readout"]))
     config = {name: repr(value) for name, value in how.items()} | dict(goal=repr(goal), control=control)
-    config["token_shifts"] = own_table(s, how["search"], how["readout"])
 
     def measure(**row): return attack_row(s, **row, switch=goal, control=control, **how)
 
@@ -375,7 +370,7 @@ def run_steer(s, prompts, latents, factors, mode, how, stats, where, measures):
     if where.stdout == "words": print("\n".join(steered_lines(df, latent_names(s, latents))))
     return int(bool(df.broken.any()))
 
-# %% ../../nbs/app/cli.ipynb #6bad7736
+# %% ../../nbs/app/cli.ipynb #27e56b16
 @app.command("study")
 def study_command(
     lm: LM = None,
@@ -414,8 +409,12 @@ def study_command(
         rated_by = LLMJudge(judge, judge_url) if judge else None
         parts = study(scale, folder, tested, rated_by, seed, only or None)
     write_study_tables(parts, folder=folder, seed=seed)
-    print(f"written: {out}", file=sys.stderr)
-    show(sae_table(parts).round(3).T, na_rep="")
+    saes = sae_table(parts)
+    page = folder / "index.html"
+    page.write_text(study_page(saes), encoding="utf-8")
+    print(f"written: {out}; to read: {page}", file=sys.stderr)
+    print("\n".join(study_sentences(saes)) + "\n")
+    show(explained(saes), na_rep="")
     measured = [set(parts[p].sae) if p in parts else set()
                 for p in ("scores", "robustness", "interpretability", "utility")]
     return int(not set(tested) <= set.intersection(*measured))
@@ -504,9 +503,6 @@ def bench_command(
     show(bench_summary(df).round(3), na_rep="")
     return 0
 
-# %% ../../nbs/app/cli.ipynb #r0bust02
-app.command("robustness")(robustness_command)
-
 # %% ../../nbs/app/cli.ipynb #0eb3703e
 IN_SHELL = {  # a phrase written for Python, as a regular expression, and what a command line says instead
     r"for a SAELens release give \(release, id\)": "a SAELens release is given as RELEASE:ID",
@@ -531,11 +527,11 @@ def sentence(e: BaseException,  # what was raised
     if isinstance(e, (ValueError, OSError, RuntimeError)): return text
     return f"unexpected {type(e).__name__}: {text}; set SAEROB_DEBUG=1 to see where"
 
-# %% ../../nbs/app/cli.ipynb #7d49d22c
+# %% ../../nbs/app/cli.ipynb #24e82c3c
 def quiet_libraries():
     "Keep warnings, and progress bars where nobody watches, out of stderr."
     os.environ.update(TRANSFORMERS_VERBOSITY="error", TOKENIZERS_PARALLELISM="false")
-    for name, value in dict(HF_HUB_ETAG_TIMEOUT="2", HF_HUB_VERBOSITY="error").items():
+    for name, value in dict(HF_HUB_ETAG_TIMEOUT="2", HF_HUB_VERBOSITY="error", MPLBACKEND="Agg").items():
         os.environ.setdefault(name, value)
     if sys.stderr.isatty(): return
     for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"): os.environ.setdefault(name, "1")
