@@ -106,6 +106,7 @@ def notebook(path):
 def alone(check, args, folder):
     "What a child does: one check. What it prints goes to a file in `folder`, and so do its temporary files."
     os.setsid()  # whatever it starts can be ended together with it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     log = os.open(folder / "log", os.O_CREAT | os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(log, stream)
@@ -199,5 +200,6 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, default=2, help="checks at a time, each on one core")
     parser.add_argument("--only", default="", help="only the checks in whose names this occurs")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("make test was ended"))  # and ends its checks
     os.environ["OMP_NUM_THREADS"] = "1"  # before the libraries are imported: a fork keeps no other thread
     sys.exit(min(1, main(arguments.workers, arguments.only)))
