@@ -99,7 +99,8 @@ def overlap_figure(results: Results,  # as `evaluate` gives them, of a scenario 
                    ax=None,  # matplotlib Axes; None: a figure of its own
                   ):  # a matplotlib Figure
     "Overlaps per text and condition, with means, intervals and landmarks."
-    names = [n for n in summary.index if n != "before" and " - " not in n]
+    others = ("before", "paraphrase", "unrelated")  # nobody edited anything there
+    names = [n for n in summary.index if n not in others and " - " not in n]
     if ax is None: _, ax = plt.subplots(figsize=(6.4, 1.1 + 0.6*len(names)), layout="constrained")
     draw_conditions(ax, results.wide("overlap")[names], summary.loc[names])
     if landmarks is not None: draw_landmarks(ax, landmarks)

@@ -264,7 +264,7 @@ def best_predictions(
 
 # %% ../../nbs/attacks/searches.ipynb #b204edb3
 class TrustRegion:
-    "The tokens that a constrained search considers: those with the smallest predicted change of the residual."
+    "The tokens that a constrained search considers: those predicted to change the residual least."
 
     def __init__(
         self,

@@ -111,7 +111,8 @@ def answer(summary: pd.DataFrame,  # as `summarise` gives it
 def _references(rows):
     "What other texts keep, where the table of texts has them."
     if not {"paraphrase", "unrelated"} <= set(rows): return ""
-    return f" A paraphrase keeps {percent(rows['paraphrase'])}, an unrelated text {percent(rows['unrelated'])}."
+    paraphrase, unrelated = (percent(rows[name]) for name in ("paraphrase", "unrelated"))
+    return f" A paraphrase keeps {paraphrase}, an unrelated text {unrelated}."
 
 # %% ../../nbs/attacks/summary.ipynb #30010f00
 def lm_summary(results: Results,  # as `evaluate` gives them

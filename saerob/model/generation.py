@@ -256,7 +256,7 @@ def prompt_ids(s: Subject,  # the subject
 @patch
 def would_write(self: Subject,
                 tokens: torch.LongTensor,  # [batch, n] whole prompts, or what follows `past`
-                wanted: torch.LongTensor,  # [1, m] a continuation; what follows an end of text is not looked at
+                wanted: torch.LongTensor,  # [1, m] a continuation; nothing after an end of text counts
                 past: Prefix|None=None,  # a shared beginning, from `prefix(…, all_blocks=True)`
                 chunk: int=64,  # rows per forward pass
                ) -> torch.BoolTensor:  # [batch]
