@@ -170,7 +170,11 @@ def run_attacks(s, df, goal, how, where, control):
     "Attack every text, write the table, say what was found; returns the exit code."
     texts = df[["text", "target"] if "target" in df else ["text"]].to_dict("records")
     todo = {(row["text"], row.get("target", "")): row for row in texts}
+    from saerob.attacks.attack import default_search
+    from saerob.attacks.scenarios import own_table
+    how = how | dict(search=how["search"] or default_search(s, how["readout"]))
     config = {name: repr(value) for name, value in how.items()} | dict(goal=repr(goal), control=control)
+    config["token_shifts"] = own_table(s, how["search"], how["readout"])
 
     def measure(**row): return attack_row(s, **row, switch=goal, control=control, **how)
 

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from .attack import attack, choose_latents, lm_change
 from .goals import Targeted
-from .scenarios import SCENARIOS, Scenario, conditions_of, scenario_settings, settled
+from .scenarios import (
+    SCENARIOS, Scenario, conditions_of, own_table, scenario_settings, settled)
 from .searches import PublishedGCG
 from .summary import answer, compare_published, continuation_similarity, lm_answer, lm_summary
 from .summary import profile, scenario_table, summarise
@@ -214,6 +215,8 @@ def evaluate(s: Subject,  # the subject
     if s.sae is None: raise SubjectError("this subject has no SAE: there is no report to attack.")
     scenario = settled(s, scenario, readout)
     config = dict(scenario=scenario_settings(scenario), readout=asdict(readout))
+    table = own_table(s, scenario.search, readout)
+    if table is not None: config["token_shifts"] = table
     usable = None
     if scenario.single:
         latents = _activity(s, readout)
