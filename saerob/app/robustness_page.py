@@ -6,7 +6,8 @@
 __all__ = ['COLOURS', 'CONDITIONS', 'only', 'share', 'points', 'count', 'gate_said', 'verdict', 'search_said', 'infeasible_said',
            'lm_said', 'oracle_said', 'converse_said', 'missing_said', 'sentences_of', 'overlaps_figure', 'draw_texts',
            'draw_landmarks', 'changes_figure', 'overlap_cells', 'lm_cells', 'optimum_cells', 'cost_cells',
-           'example_items', 'report_blocks', 'parts_of', 'facts_of', 'robustness_page', 'as_json', 'save_robustness']
+           'example_items', 'report_blocks', 'used_said', 'parts_of', 'facts_of', 'robustness_page', 'as_json',
+           'save_robustness']
 
 # %% ../../nbs/app/robustness_page.ipynb #004382bc
 import json
@@ -52,13 +53,12 @@ def count(n: int,  # how many
     "A number with its noun."
     return f"{n} {noun}{'s'*(n != 1)}"
 
-# %% ../../nbs/app/robustness_page.ipynb #62d1f4fe
+# %% ../../nbs/app/robustness_page.ipynb #4deca340
 def gate_said(gate: dict,  # limit, verdict, rows
              ) -> list:  # of sentences
     "Can overlaps be read at this readout?"
     if gate["verdict"] == "not measured":
-        return ["Whether overlaps can be read here was not measured: that needs unrelated texts, of which "
-                "there are none."]
+        return ["Whether overlaps can be read here was not measured: no pair of unrelated texts was read."]
     rows = {row["kind"]: row for row in gate["rows"]}
     limit = f"{100*gate['limit']:.0f} %"
     unrelated = share(rows["unrelated"], "mean")
@@ -122,7 +122,7 @@ def lm_said(found: dict) -> list:  # of sentences, one for each constraint
                     f"{v['search', 'kl_text']['value']:.2f} nats, and the token stays for {own}.")
     return said
 
-# %% ../../nbs/app/robustness_page.ipynb #80656a71
+# %% ../../nbs/app/robustness_page.ipynb #5ce3f66a
 def oracle_said(oracle: dict) -> list:  # of sentences; empty where no text had every token tried
     "What the best of all tokens does."
     said = []
@@ -132,9 +132,10 @@ def oracle_said(oracle: dict) -> list:  # of sentences; empty where no text had 
         excess = only(oracle["summary"], constraint=name, quantity="excess")
         regret = only(oracle["summary"], constraint=name, quantity="regret")
         text = (f"Constraint “{name}”: of all tokens, the best leaves {share(row, 'value')} of the active "
-                f"latents ({count(row['n'])}). The search stays {points(regret, 'value')} above that.")
+                f"latents ({count(row['n'])}); from there to the search it is {points(regret, 'value')}.")
         if excess is not None:
-            text += f" Its distance from tokens that move the LM as much is {points(excess, 'value')}."
+            more = "more" if excess["value"] < 0 else "no more"
+            text += f" Tokens that move the LM as much leave {more}: excess {points(excess, 'value')}."
         rows = [r for r in oracle["optima"] if r["constraint"] == name]
         never = sum(not r["feasible"] for r in rows)
         if never: text += f" For {never} of {count(len(rows))} no token at all satisfies it."
@@ -217,7 +218,7 @@ def draw_landmarks(ax, found):
         ax.annotate(name, (r["overlap"], 1.01 + height), xycoords=("data", "axes fraction"), fontsize=9,
                     color=".3", ha="center", va="bottom")
 
-# %% ../../nbs/app/robustness_page.ipynb #cd79b84d
+# %% ../../nbs/app/robustness_page.ipynb #effc4f8e
 def changes_figure(found: dict):  # a matplotlib Figure
     "The LM's change against the report's, one mark per text."
     fig, ax = plt.subplots(figsize=(6.6, 3.6), layout="constrained")
@@ -230,7 +231,7 @@ def changes_figure(found: dict):  # a matplotlib Figure
         for role in ("control", "search"):
             r = only(found["overlaps"], constraint=name, role=role)
             own = wide.xs((name, r["condition"]), level=("constraint", "condition"))
-            label = f"{r['condition']}, {name}"
+            label = f"{r['condition']} ({name})"
             ax.plot(own.kl, own.overlap, mark, color=COLOURS[role], alpha=.7, ms=5, mew=0, label=label)
     if found["oracle"]["front"]:
         front = pd.DataFrame(found["oracle"]["front"]).groupby("limit").lowest.mean()
@@ -238,7 +239,8 @@ def changes_figure(found: dict):  # a matplotlib Figure
     ax.set_xscale("symlog", linthresh=.05)
     ax.set(xlim=(0, None), ylim=(-.02, 1.04), xlabel="change of the LM's next token (KL divergence, nats)",
            ylabel="active latents that stay on")
-    ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    place = dict(loc="upper left", bbox_to_anchor=(1, 1))
+    ax.legend(frameon=False, fontsize=8, title="search (constraint)", title_fontsize=8, **place)
     sns.despine(ax=ax)
     return fig
 
@@ -312,7 +314,7 @@ def example_items(found: dict) -> list:  # of items for `texts_block`
         items.append(marked(words["before"], words[search]) | dict(remark=remark))
     return items
 
-# %% ../../nbs/app/robustness_page.ipynb #7efbd2db
+# %% ../../nbs/app/robustness_page.ipynb #2e2f2985
 def report_blocks(found: dict) -> list:  # of blocks
     "What happens to the report."
     return [paragraph(*found["sentences"]["search"], kind="answer"),
@@ -322,6 +324,13 @@ def report_blocks(found: dict) -> list:  # of blocks
             heading("One text, as the search left it"), texts_block(example_items(found))]
 
 
+def used_said(used: list) -> str:
+    "What the searches used in all."
+    forwards, completions = (sum(row[key] for row in used) for key in ("forwards", "completions"))
+    return (f"All searches and controls together used {forwards:,} forward passes to the SAE's layer, and "
+            f"completed {completions:,} of these candidates through the rest of the LM for a constraint.")
+
+# %% ../../nbs/app/robustness_page.ipynb #03d2ae87
 def parts_of(found: dict) -> list:  # of dicts: id, title, blocks
     "The sections of the page."
     said = found["sentences"]
@@ -338,7 +347,7 @@ def parts_of(found: dict) -> list:  # of dicts: id, title, blocks
         cells = table_block(optimum_cells(found["oracle"]), caption)
         parts.append(("oracle", "The best of all tokens", [paragraph(*said["oracle"], kind="answer"), cells]))
     cost = table_block(cost_cells(found["cost"]), "Planned before anything was measured.")
-    parts.append(("cost", "What it costs", [cost]))
+    parts.append(("cost", "What it costs", [cost, paragraph(used_said(found["cost"]["used"]))]))
     return [dict(id=id, title=title, blocks=blocks) for id, title, blocks in parts]
 
 # %% ../../nbs/app/robustness_page.ipynb #898df2b6
