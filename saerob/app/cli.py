@@ -26,6 +26,7 @@ from .options import (
     AS_CSV, AS_JSON, COLUMNS, DEVICE, DTYPE, FIGURE, FOLDER, LAYER, LM, OUT, OVERWRITE, REFERENCE, RESUME,
     SAE, SCALE, SEED, TRUST, UNDER_TEST, check_under_test, collect, decimal_list, finite, fresh_folder,
     input_texts, load_subject, number_list, place, sae_name, save_figure, save_frame)
+from .robustness_command import robustness_command
 
 # %% ../../nbs/app/cli.ipynb #032640a3
 app = typer.Typer(
@@ -506,6 +507,9 @@ def bench_command(
     print()
     show(bench_summary(df).round(3), na_rep="")
     return 0
+
+# %% ../../nbs/app/cli.ipynb #r0bust02
+app.command("robustness")(robustness_command)
 
 # %% ../../nbs/app/cli.ipynb #0eb3703e
 IN_SHELL = {  # a phrase written for Python, as a regular expression, and what a command line says instead
