@@ -256,7 +256,7 @@ def robustness(s: Subject,  # the subject
     more = dict(texts=about, gate=gate, oracle=oracle(m, runs), cost=cost, remarks=remarks)
     return assembled(m, search, tables_of(runs) | more)
 
-# %% ../../nbs/app/robustness.ipynb #9dd0543d
+# %% ../../nbs/app/robustness.ipynb #103e977b
 def said_plan(m: Measuring,  # the measurement
               token_shifts: bool,  # may token shifts be measured?
              ) -> list:  # as `plan` gives it
@@ -267,7 +267,8 @@ def said_plan(m: Measuring,  # the measurement
         n = f"{row['texts']} text{'s'*(row['texts'] != 1)}"
         m.tell(f"{row['step']}: {n}, at most {row['forwards']:,} forward passes, "
                f"about {row['minutes']:.1f} minutes")
-    m.tell(f"in all about {sum(row['minutes'] for row in rows):.1f} minutes, by a batch that was timed")
+    minutes = sum(row["minutes"] for row in rows)
+    m.tell(f"in all about {minutes:.1f} minutes for the candidates alone, by a batch that was timed")
     return rows
 
 # %% ../../nbs/app/robustness.ipynb #6baebc60

@@ -153,15 +153,15 @@ def converse_said(rows: list) -> list:  # of sentences
             f"the LM most moves its next token by {kl:.2f} nats in the median, and changes its likeliest "
             f"next token for {changed} of {count(len(rows))}."]
 
-# %% ../../nbs/app/robustness_page.ipynb #19b61ec5
+# %% ../../nbs/app/robustness_page.ipynb #330e28c4
 def missing_said(found: dict) -> list:  # of sentences
     "What could not be measured, or was not, and why."
     said = list(found["remarks"])
     if found["gate"]["verdict"] == "fails": said += gate_said(found["gate"])[1:2]
     out = found["texts"]["left_out"]
     if out:
-        named = "; ".join(f"{row['id']}: {row['reason']}" for row in out[:5]) + "; …"*(len(out) > 5)
-        said.append(f"{count(len(out))} left out ({named})")
+        named = "; ".join(f"{row['id']}: {row['reason'].rstrip('.')}" for row in out[:5])
+        said.append(f"{count(len(out))} left out ({named}{'; …'*(len(out) > 5)}).")
     if found["texts"]["n"] < 10:
         said.append("With fewer than ten texts an interval says little, and no comparison is decided.")
     there = {row["condition"] for row in found["overlaps"]}

@@ -108,7 +108,7 @@ def robustness_size(size: str | RobustnessSize,  # a name in `SIZES`, or a size 
     "A size by its name. Raises ValueError, naming those there are."
     return size if isinstance(size, RobustnessSize) else SIZES[one_of(size, "size", SIZES)]
 
-# %% ../../nbs/app/robustness_plan.ipynb #92cce2be
+# %% ../../nbs/app/robustness_plan.ipynb #183e1687
 def attack_texts(texts: pd.DataFrame | list | None = None,  # a table, a list of texts, or the shipped pairs
                 ) -> pd.DataFrame:  # columns id, x1 and, where there are any, x2, x1_paraphrase
     "The texts of a measurement with their references. Raises ValueError for a table without texts."
@@ -121,26 +121,25 @@ def attack_texts(texts: pd.DataFrame | list | None = None,  # a table, a list of
         there = ", ".join(map(repr, df.columns))
         raise ValueError(f"the table needs a column 'x1' or 'text': it has {there}.")
     found = dict(id=unit_ids(df), x1=df[own].tolist())
-    if "x2" in df: found["x2"] = df.x2.tolist()
-    elif len(df) > 1: found["x2"] = np.roll(df[own].to_numpy(), len(df)//2).tolist()
-    if "x1_paraphrase" in df: found["x1_paraphrase"] = df.x1_paraphrase.tolist()
+    found |= {name: df[name].tolist() for name in ("x2", "x1_paraphrase") if name in df}
     return pd.DataFrame(found)
 
-# %% ../../nbs/app/robustness_plan.ipynb #9184cb9d
+# %% ../../nbs/app/robustness_plan.ipynb #623aa0cc
 def unfit(s: Subject,  # the subject
           row: dict,  # id, x1, perhaps x2 and x1_paraphrase
           readout: Readout = DEFAULT_READOUT,  # how texts are read
          ) -> str:  # why this text cannot be attacked; empty if it can
     "What is wrong with a text or one of its references."
-    try:
-        units(s, pd.DataFrame([row]), Scenario(), readout)
-        for name in ("x1", "x2", "x1_paraphrase"):
-            if name in row and not (activations_of(s, row[name], readout) > 0).any():
+    for name in ("x1", "x2", "x1_paraphrase"):
+        if name not in row: continue
+        try:
+            units(s, pd.DataFrame([dict(id=row["id"], x1=row[name])]), Scenario(), readout)
+            if not (activations_of(s, row[name], readout) > 0).any():
                 return f"no latent is active at the readout of its {name}."
-    except ValueError as error: return str(error)
+        except ValueError as error: return str(error) if name == "x1" else f"its {name}: {error}"
     return ""
 
-# %% ../../nbs/app/robustness_plan.ipynb #bbb0411f
+# %% ../../nbs/app/robustness_plan.ipynb #d778b78d
 def fitting(s: Subject,  # the subject
             texts: pd.DataFrame,  # as `attack_texts` gives them
             readout: Readout = DEFAULT_READOUT,  # how texts are read
@@ -153,7 +152,9 @@ def fitting(s: Subject,  # the subject
     if not any(fit):
         raise SubjectError(f"none of the {len(texts)} texts can be attacked. The first: {reasons[0]}")
     out = [dict(id=id, reason=reason) for id, reason in zip(texts.id, reasons) if reason]
-    return texts[fit].reset_index(drop=True), out
+    left = texts[fit].reset_index(drop=True)
+    if "x2" not in left and len(left) > 1: left["x2"] = np.roll(left.x1.to_numpy(), len(left)//2)
+    return left, out
 
 # %% ../../nbs/app/robustness_plan.ipynb #55fbfdaf
 @dataclass
