@@ -94,7 +94,9 @@ def with_landmarks(summary: pd.DataFrame,  # from `summarise`
 # %% ../../nbs/app/report_parts.ipynb #8d0f050d
 CHANGES = dict(kl="KL of the next token, median (nats)", same_next="same likeliest next token",
                same_greedy="same next twelve tokens", cos="cosine of the residual",
-               rel_l2="relative change of the residual")
+               rel_l2="relative change of the residual",
+               kl_text="KL where the text ends, without the instruction, median (nats)",
+               same_next_text="same likeliest next token where the text ends")
 
 
 def lm_cell(metric: str,  # a key of `CHANGES`
