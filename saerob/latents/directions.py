@@ -39,10 +39,11 @@ def in_the_stream(
     s: Subject,  # an LM with an SAE
     rows: torch.Tensor,  # [n, width] directions where the SAE writes
 ) -> torch.Tensor:  # [n, d_model]
-    "What directions are in the residual stream, up to their length. Raises `SubjectError` where nothing is added."
+    "Directions in the residual stream, up to their length. Raises `SubjectError` where nothing is added."
     hook = s.hook_out
     if hook is None or hook.kind.startswith("mlp_") and hook.kind != "mlp_out":
-        raise SubjectError(f"what this SAE writes at {hook or 'an unknown place'} is not added to the residual "
+        place = hook or "an unknown place"
+        raise SubjectError(f"what this SAE writes at {place} is not added to the residual "
                            "stream: the logit lens is not defined for it.")
     if hook.kind != "z": return rows
     block = s.blocks[hook.block]

@@ -52,7 +52,8 @@ def reconstruct(self: Subject,
                ) -> torch.Tensor:  # [..., width where the SAE writes], in the SAE's dtype
     "What the SAE makes of residuals: for a transcoder what it writes, its skip connection included."
     if getattr(getattr(getattr(self.sae, "cfg", None), "metadata", None), "cross_layer", None):
-        raise SubjectError("this is one layer of a cross-layer transcoder, whose decoders SAELens adds up over the "
+        raise SubjectError("this is one layer of a cross-layer transcoder, whose decoders SAELens adds up over "
+                           "the "
                            "layers they write to: its activations are defined, its reconstruction is not.")
     out = self.decode(self.encode(resid))
     skip = getattr(self.sae, "W_skip", None)
@@ -112,7 +113,8 @@ def activation_threshold(self: Subject,
     sae = self.sae
     cfg = getattr(sae, "cfg", None)
     if getattr(sae, "max_iterations", getattr(cfg, "max_iterations", 0)) != 0:
-        raise SubjectError(f"{type(sae).__name__} chooses its latents one after the other: no latent has a level "
+        kind = type(sae).__name__
+        raise SubjectError(f"{kind} chooses its latents one after the other: no latent has a level "
                            "of its own from which it is active.")
     if hasattr(sae, "threshold"): return sae.threshold.detach().expand_as(preacts)
     k = getattr(sae, "k", None) or getattr(cfg, "k", None)

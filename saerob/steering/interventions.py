@@ -154,10 +154,12 @@ def require_steerable(
 ) -> None:
     "Raises `SubjectError` where steering is not defined: with a transcoder, or inside a norm."
     if s.hook_out != s.hook:
-        raise SubjectError(f"this SAE reads {s.hook} and writes {s.hook_out or 'elsewhere'}, as a transcoder does: "
+        place = s.hook_out or "elsewhere"
+        raise SubjectError(f"this SAE reads {s.hook} and writes {place}, as a transcoder does: "
                            "steering with it is not defined; use an SAE that reads and writes at one place.")
     if s.hook.kind == "mlp_normalized":
-        raise SubjectError(f"{s.hook} lies inside a norm, where nothing can be put: steering there is not defined.")
+        raise SubjectError(f"{s.hook} lies inside a norm, where nothing can be put: "
+                           "steering there is not defined.")
 
 def check_intervention(
     s: Subject,  # that is to be steered
