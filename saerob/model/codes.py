@@ -52,8 +52,8 @@ def reconstruct(self: Subject,
                ) -> torch.Tensor:  # [..., width where the SAE writes], in the SAE's dtype
     "What the SAE makes of residuals: for a transcoder what it writes, its skip connection included."
     if getattr(getattr(getattr(self.sae, "cfg", None), "metadata", None), "cross_layer", None):
-        raise SubjectError("this is one layer of a cross-layer transcoder, whose decoders SAELens adds up over "
-                           "the "
+        raise SubjectError("this is one layer of a cross-layer transcoder, "
+                           "whose decoders SAELens adds up over the "
                            "layers they write to: its activations are defined, its reconstruction is not.")
     out = self.decode(self.encode(resid))
     skip = getattr(self.sae, "W_skip", None)
