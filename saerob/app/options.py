@@ -375,7 +375,8 @@ def figure_path(figure: str | None,  # --figure as typed
 def table_path(out: str,  # --out as typed
                name: str,  # of the command, for the table's name in a folder
                source: str | None,  # a file that is read
-               may_exist: bool,  # may the table be there already?
+               overwrite: bool,  # may the table be there already?
+               resume: bool = False,  # may it be there beside the records that it was made from?
               ) -> Path:
     "The file of a table. Raises ValueError for a place that will not do."
     table = Path(out) if Path(out).suffix else Path(out) / f"{name}.csv"
@@ -384,7 +385,8 @@ def table_path(out: str,  # --out as typed
                          "name has no dot.")
     if source and Path(source).exists() and table.resolve() == Path(source).resolve():
         raise ValueError(f"--out {out} is the file that is read: name another place.")
-    if table.exists() and not may_exist:
+    goes_on = resume and (table.with_suffix(".run")/"records.jsonl").exists()
+    if table.exists() and not (overwrite or goes_on):
         raise ValueError(f"{table} is there already: add --overwrite to replace it, or name another --out.")
     return table
 
@@ -405,7 +407,7 @@ def place(out: str | None,  # --out as typed
     drawn = figure_path(figure, overwrite or resume)
     form = "csv" if as_csv else "json" if as_json else "words"
     if out is None: return Place(stdout=form, figure=drawn)
-    table = table_path(out, name, source, overwrite or resume)
+    table = table_path(out, name, source, overwrite, resume)
     return Place(table, fresh_folder(table.with_suffix(".run"), resume), form, drawn)
 
 # %% ../../nbs/app/options.ipynb #2ba74a20
