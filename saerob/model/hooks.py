@@ -115,7 +115,9 @@ def place_of(blocks,  # the LM's blocks
                        f"{', '.join(found)}.")
 
 # %% ../../nbs/model/hooks.ipynb #83e9b2e1
-def first_of(output): return output[0] if isinstance(output, tuple) else output
+def first_of(output):
+    "What a module gives: of several outputs, the first."
+    return output[0] if isinstance(output, tuple) else output
 
 def normalized(norm: torch.nn.Module,  # a LayerNorm or an RMSNorm
                x: torch.Tensor,  # [..., d_model] what it reads
