@@ -32,7 +32,7 @@ class FixedDirections:
                  centre: torch.Tensor,  # [d_model] subtracted first
                  k: int=40,  # directions that are active at a time
                 ):
-        self.W_dec = W
+        self.W_dec = W.to(centre)
         self.b_dec = centre
         self.k = k
 

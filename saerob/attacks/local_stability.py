@@ -51,7 +51,7 @@ def after_tokens(s: Subject,  # the subject
         z = s.encode(h.float())
         overlaps.append(torch.stack([overlap(z, r) for r in references], 1))
         on.append(z[:, latents] > 0)
-    return AfterTokens(torch.cat(overlaps), torch.cat(on))
+    return AfterTokens(torch.cat(overlaps).cpu(), torch.cat(on).cpu())
 
 # %% ../../nbs/attacks/local_stability.ipynb #4dd4b9ad
 def _only_in(a, b, n):
@@ -71,7 +71,7 @@ def worst_case(s: Subject,  # the subject
                n: int=5,  # latents that are to be switched, each way
               ) -> WorstCase:
     "The exact worst one-token suffix of a text, from a table. NaN where a text has no active latent."
-    z, z_other = s.encode(torch.stack([table.base, unrelated]))
+    z, z_other = s.encode(torch.stack([table.base, unrelated.to(table.base)]))
     active = int((z > 0).sum())
     if not active or not (z_other > 0).any():
         return WorstCase(active=active)

@@ -138,7 +138,7 @@ def active_set(s: Subject,  # the subject
                targeted: bool=False,  # False: move away from its active latents; True: towards them
               ) -> ActiveSet:
     "The objective that has the active latents of a residual as its reference."
-    reading = encode_both(s, h[None].cpu())
+    reading = encode_both(s, h[None])
     return ActiveSet(reading.z[0], reading.pre[0], targeted)
 
 def residual_of(s: Subject,  # the subject, in the precision of the table
@@ -167,7 +167,7 @@ def _judge(objective, reading):
     "Metric, score and done of a batch under one objective, [batch, 3]."
     z, pre = reading.z, reading.pre
     columns = objective.metric(z, pre), objective.score(z, pre), objective.done(z, pre)
-    return torch.stack([c.float() for c in columns], 1)
+    return torch.stack([c.float() for c in columns], 1).cpu()
 
 # %% ../../nbs/attacks/oracle.ipynb #293b589e
 @dataclass
@@ -177,7 +177,7 @@ class Replay(AttackState):
 
     def forward(self, edits):
         "Activations and pre-activations of candidates [batch, 1], from the table."
-        h = self.table.resid[self.table.row(edits[:, 0])].float()
+        h = self.table.resid[self.table.row(edits[:, 0])].float().to(self.prompt.s.device)
         self.residuals = self.all_residuals = h[:, None]
         return encode_both(self.prompt.s, h)
 

@@ -32,7 +32,7 @@ def encode(self: Subject,
     "Activations of the SAE's latents at residuals. Raises `SubjectError` without an SAE."
     self._needs_sae()
     _same_width(resid, self.d_model, "residuals", "dimensions")
-    z = self.sae.encode(resid.to(self.sae.W_dec.dtype))
+    z = self.sae.encode(resid.to(self.sae.W_dec))
     return z.to_dense() if z.is_sparse else z
 
 # %% ../../nbs/model/codes.ipynb #900006b0
@@ -43,7 +43,7 @@ def decode(self: Subject,
     "Residuals that the SAE makes of activations. Raises `SubjectError` without an SAE."
     self._needs_sae()
     _same_width(activations, self.sae.W_dec.shape[0], "activations", "latents")
-    return self.sae.decode(activations)
+    return self.sae.decode(activations.to(self.sae.W_dec.device))
 
 # %% ../../nbs/model/codes.ipynb #2e380eda
 @patch
@@ -75,7 +75,7 @@ def encode_pre(self: Subject,
     "Pre-activations: what the SAE's non-linearity is applied to (for a gated SAE, the gate's)."
     self._needs_sae()
     sae = self.sae
-    h = resid.to(sae.W_dec.dtype)
+    h = resid.to(sae.W_dec)
     if hasattr(sae, "b_gate"): return sae.process_sae_in(h) @ sae.W_enc + sae.b_gate
     if not hasattr(sae, "hook_sae_acts_pre"): return self._foreign_preacts(h)
     found = []

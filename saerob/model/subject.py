@@ -334,7 +334,7 @@ def resid(self: Subject,
     if embeds is None: self._check_ids(tokens, past)
     pos = slice(None) if pos is None else pos
     name = "input_ids" if embeds is None else "inputs_embeds"
-    given = tokens if embeds is None else embeds
+    given = (tokens if embeds is None else embeds).to(self.device)
     def run(rows):
         part = given[rows]
         return self._until(hook, **{name: part}, **_cache_arguments(past, len(part)))[:, pos]

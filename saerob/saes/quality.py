@@ -31,8 +31,9 @@ class QualitySums:
 # %% ../../nbs/saes/quality.ipynb #0d2b7ae8
 def _replaced_nll(s, contexts, new, h):
     "LM loss summed over the counted tokens, with block L's output replaced there."
-    mixed = torch.where(contexts.mask[..., None], new, h)
-    return s.nll(contexts.ids, mixed)[contexts.mask[:, 1:]].sum().item()
+    counted = contexts.mask.to(h.device)
+    mixed = torch.where(counted[..., None], new, h)
+    return s.nll(contexts.ids.to(h.device), mixed)[counted[:, 1:]].sum().item()
 
 # %% ../../nbs/saes/quality.ipynb #36270386
 @patch
