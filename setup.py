@@ -1,6 +1,7 @@
 "Everything here is read from `settings.ini`; change that file, not this one."
 import shutil
 from configparser import ConfigParser
+from hashlib import sha256
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -27,6 +28,10 @@ class BuildWithData(build_py):
             to = Path(self.build_lib) / name / "_data" / path.relative_to(here / "data")
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, to)
+        kept = {p for pattern in DATA for p in (here / "data").glob(pattern)}
+        left = sorted(p for p in (here / "data").rglob("*") if p.is_file() and p not in kept)
+        lines = [f"{p.relative_to(here / 'data').as_posix()} {sha256(p.read_bytes()).hexdigest()}\n" for p in left]
+        (Path(self.build_lib) / name / "_data" / "registry.txt").write_text("".join(lines), encoding="utf-8")
 
 
 setup(
@@ -46,7 +51,7 @@ setup(
     package_data={name: ["templates/*"]},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split()},
+    extras_require={extra: cfg[f"{extra}_requirements"].split() for extra in ("dev", "ray", "slurm")},
     entry_points={
         "console_scripts": cfg.get("console_scripts", "").split(),
         "nbdev": [f"{name}={name}._modidx:d"],

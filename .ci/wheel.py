@@ -5,7 +5,10 @@ cache. Everything else, the texts, the SAE, the token shifts, has to come out of
 """
 
 import json, os, shutil, subprocess, sys, tempfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_MB = 25
@@ -41,6 +44,17 @@ def five_lines():
     return "".join(blocks[: attacks + 1]).replace("budget=600", "budget=40")
 
 
+def serve(folder):
+    "A web server on this machine, as long as this process lives; returns its address."
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
+
+
 def main():
     "Build, install, use; returns nothing, or exits with what went wrong."
     cache = Path(os.environ.get("SAEROB_HOME") or Path.home() / ".cache/saerob").expanduser()
@@ -68,6 +82,11 @@ def main():
             sys.exit(f"`saerob attack` printed {table}")
         steered = "steer --latents 265 --factors 1 --new-tokens 3 Hello".split()
         print(call(*saerob, *steered, cwd=elsewhere, **clean))
+        address = serve(ROOT / "data")  # the SAEs that stay in the repository come over the network, once
+        fetching = clean | dict(SAEROB_URL=address)
+        asked = ["attack", text, "--budget", 20, "--sae", "gated", "--json"]
+        json.loads(call(*saerob, *asked, cwd=elsewhere, **fetching))
+        json.loads(call(*saerob, *asked, cwd=elsewhere, **(clean | dict(SAEROB_URL="http://127.0.0.1:9"))))
         print(f"{wheel.name}: {size:.1f} MB")
 
 

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['app', 'IN_SHELL', 'show', 'attack_budget', 'check_attack_options', 'attack_command', 'run_attacks', 'table_of',
            'say_attacks', 'scores_command', 'check_latents', 'run_scores', 'say_scores', 'steer_command', 'run_steer',
-           'study_command', 'check_several', 'several_subjects', 'report_command', 'grid_command', 'saes_command',
-           'bench_command', 'sentence', 'quiet_libraries', 'main', 'complain']
+           'study_command', 'check_several', 'several_subjects', 'report_command', 'file_names', 'grid_command',
+           'saes_command', 'bench_command', 'sentence', 'quiet_libraries', 'main', 'complain']
 
 # %% ../../nbs/app/cli.ipynb #5d518df3
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, Optional
@@ -420,11 +421,34 @@ def several_subjects(lm, saes, layer, device, dtype, trust):
 
 # %% ../../nbs/app/cli.ipynb #60206ebf
 @app.command("report")
-def report_command(scale: SCALE = "smoke", seed: SEED = 0, out: FOLDER = "report"):
+def report_command(
+    lm: LM = None,
+    sae: Annotated[Optional[list[str]], typer.Option(
+        metavar="SAE", help="one of several SAEs, as for `attack`; give it once for each",
+        rich_help_panel=UNDER_TEST)] = None,
+    layer: LAYER = None,
+    device: DEVICE = None,
+    dtype: DTYPE = "float32",
+    trust: TRUST = False,
+    scale: SCALE = "smoke",
+    seed: SEED = 0,
+    out: FOLDER = "report",
+):
     "Run everything at a scale and write one page; goes on from what its folder holds."
+    if lm and not sae: raise ValueError("--lm needs an SAE of that LM: add --sae SAE.")
+    check_several(lm, sae, device)
     from saerob.app.report import make_report
 
-    return make_report(scale, out, seed=seed)
+    tested = several_subjects(lm, sae, layer, device, dtype, trust)
+    named = dict(zip(file_names(sae or []), tested.values())) if tested else None
+    return make_report(scale, out, seed=seed, subjects=named)
+
+
+def file_names(saes: list) -> list:
+    "Names of SAEs that can be parts of file names: the last part of each where that tells them apart."
+    plain = [re.sub(r"[^\w.-]+", "-", name).strip("-.") for name in saes]
+    short = [re.sub(r"[^\w.-]+", "-", Path(name).name).strip("-.") for name in saes]
+    return short if len(set(short)) == len(short) else plain
 
 
 @app.command("grid")

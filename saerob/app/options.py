@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNDER_TEST', 'HOW', 'LM', 'SAE', 'LAYER', 'DEVICE', 'DTYPE', 'TRUST', 'SCALE', 'SEED', 'OUT', 'AS_CSV', 'AS_JSON',
-           'FIGURE', 'FOLDER', 'RESUME', 'OVERWRITE', 'REFERENCE', 'SHIPPED', 'HUB_ID', 'TABLES', 'LINES', 'COLUMNS',
+           'FIGURE', 'FOLDER', 'RESUME', 'OVERWRITE', 'REFERENCE', 'HUB_ID', 'TABLES', 'LINES', 'COLUMNS',
            'number_list', 'decimal_list', 'finite', 'sae_name', 'is_sae_folder', 'check_sae', 'check_lm',
            'check_under_test', 'hub_answers', 'without_retries', 'load_subject', 'ending', 'check_file',
            'check_sources', 'column_of', 'table_rows', 'text_lines', 'left_out', 'input_texts', 'Place', 'fresh_folder',
@@ -114,23 +114,22 @@ def sae_name(text: str | None,  # as typed: a shipped SAE, a folder, or RELEASE:
     return tuple(text.split(":", 1))
 
 # %% ../../nbs/app/options.ipynb #91a4e801
-SHIPPED = ("topk", "batchtopk", "relu", "gated", "jumprelu")  # SAEs in the repository's data/saes
-
-
 def is_sae_folder(name: str,  # a shipped SAE or a folder
                  ) -> bool:
     "Does this name hold an SAE on this machine? Raises ValueError for one that is left out of the package."
-    from saerob.core.texts import data_path
+    from saerob.core.assets import AssetError
+    from saerob.core.texts import SHIPPED, data_path
     if (Path(name) / "cfg.json").exists(): return True
     if name not in SHIPPED: return False
     try: return (data_path(f"saes/{name}") / "cfg.json").exists()
-    except FileNotFoundError as error: raise ValueError(f"--sae {name}: {error}") from None
+    except (FileNotFoundError, AssetError) as error: raise ValueError(f"--sae {name}: {error}") from None
 
 
 def check_sae(sae: str | None):  # as typed
     "Refuse an SAE that is no name, no folder and no release. Raises ValueError."
     if sae is None or isinstance(sae_name(sae), tuple) or is_sae_folder(sae): return
     if Path(sae).is_dir(): raise ValueError(f"--sae {sae}: this folder holds no cfg.json, so it is no SAE.")
+    from saerob.core.texts import SHIPPED
     raise ValueError(f"--sae {sae}: there is no such SAE and no such folder; give {', '.join(SHIPPED)}, "
                      "a folder, or RELEASE:ID.")
 

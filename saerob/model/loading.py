@@ -21,7 +21,7 @@ from fastcore.basics import patch
 
 from ..core import checks
 from ..core.assets import in_reach, smollm2
-from ..core.texts import data_path
+from ..core.texts import SHIPPED, data_path
 from .subject import Subject, SubjectError, layer_of  # noqa: F401 (offered here too)
 
 # %% ../../nbs/model/loading.ipynb #df357690
@@ -197,8 +197,9 @@ def _near(name: str, known: list) -> str:
 
 def _find_folder(name, converter=None) -> Path:
     "The folder of a shipped SAE or a local one. Raises `SubjectError`."
-    for folder in (shipped_saes()/str(name), Path(name)):
-        if (folder/"cfg.json").exists() or converter and folder.is_dir(): return folder
+    if str(name) in SHIPPED: return data_path(f"saes/{name}")
+    folder = Path(name)
+    if (folder/"cfg.json").exists() or converter and folder.is_dir(): return folder
     known = [file.parent.name for file in shipped_saes().glob("*/cfg.json")]
     raise SubjectError(f"no SAE called {str(name)!r} is shipped, and no folder of that name holds a cfg.json"
                        f"{_near(str(name), known)}; for a SAELens release give (release, id), "
