@@ -456,7 +456,9 @@ def study_part(parts: dict,  # from `study`
     write_csv(latents, folder, "study-latents")
     n = latents[latents.group == "random"].groupby("sae").size().median()
     few = ": this shows that everything runs, and says nothing about SAEs." if len(saes) < 10 else "."
-    said = f"{len(saes)} SAEs with {n:.0f} random latents each{few} {agreement_answer(saes)}"
+    many = "1 SAE" if len(saes) == 1 else f"{len(saes)} SAEs"
+    agreement = agreement_answer(saes) if len(saes) > 2 else "A rank agreement needs at least three SAEs."
+    said = f"{many} with {n:.0f} random latents each{few} {agreement}"
     caption = ("Means over an SAE's random latents and over texts; the gain is that of the latents with the "
                "most extreme ΔC over the random ones.")
     blocks = [paragraph(said, kind="answer"), table_block(sae_rows(saes), caption),

@@ -42,26 +42,37 @@ def data_path(
 SHIPPED = ("topk", "batchtopk", "relu", "gated", "jumprelu")  # the SAEs in data/saes
 ADDRESS = "https://raw.githubusercontent.com/saerob/saerob/v{version}/data/"
 
+
 def fetched_data(
     name: str,  # a file or folder of the repository's data/
     registry: Path,  # lines "path sha256" of the files that can be fetched
 ) -> Path:  # where it is, in the cache
     "Part of `data/` that an installed package does not bring along. Raises FileNotFoundError, `AssetError`."
     import pooch
+
     known = dict(line.split() for line in registry.read_text(encoding="utf-8").splitlines())
     wanted = {file: known[file] for file in known if file == name or file.startswith(f"{name}/")}
     if not wanted:
-        raise FileNotFoundError(f"'{name}' is not part of saerob's data; SAEROB_DATA may name a folder of yours")
+        raise FileNotFoundError(
+            f"'{name}' is not part of saerob's data; SAEROB_DATA may name a folder of yours"
+        )
     address = os.environ.get("SAEROB_URL") or ADDRESS.format(version=saerob.__version__)
-    keeper = pooch.create(path=home()/"data", base_url=address.rstrip("/") + "/", registry=wanted)
+    keeper = pooch.create(path=home() / "data", base_url=address.rstrip("/") + "/", registry=wanted)
     pooch.get_logger().setLevel("ERROR")
     for file in wanted:
-        try: keeper.fetch(file)
+        try:
+            keeper.fetch(file)
         except (OSError, ValueError) as error:
-            why = "it is not the file it should be" if isinstance(error, ValueError) else type(error).__name__
-            raise AssetError(f"{file} could not be fetched from {address} ({why}): connect once, set SAEROB_URL "
-                             "to a mirror, or SAEROB_DATA to the folder data/ of a clone.") from None
-    return home()/"data"/name
+            why = (
+                "it is not the file it should be"
+                if isinstance(error, ValueError)
+                else type(error).__name__
+            )
+            raise AssetError(
+                f"{file} could not be fetched from {address} ({why}): connect once, set SAEROB_URL "
+                "to a mirror, or SAEROB_DATA to the folder data/ of a clone."
+            ) from None
+    return home() / "data" / name
 
 # %% ../../nbs/core/texts.ipynb #04873bc8
 def fetch_rows(
