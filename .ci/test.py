@@ -22,10 +22,11 @@ LARGE = """
 """.split()
 # What takes longest starts first, so that the workers finish together. The rest follows by name.
 SLOW = """
-    attacks/attack steering/utility app/report attacks/searches tutorials/own_sae experiments/interpretability
+    app/workers
+    steering/gate attacks/attack steering/utility app/report attacks/searches tutorials/own_sae experiments/interpretability
     study/study experiments/steering_range experiments/token_confidence experiments/transfer steering/generate
     attacks/local_stability judging/scoring experiments/selection attacks/state app/cli app/bench
-    app/report_parts steering/scores
+    app/report_parts steering/scores app/card app/card_page app/card_command
 """.split()
 
 

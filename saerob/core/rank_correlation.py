@@ -375,7 +375,7 @@ def forest_lines(ax, lines: pd.DataFrame, at: np.ndarray, color: str, marker: st
         label = name if kind == "group" else None
         ax.plot(lines.tau[chosen], at[chosen], shape, ms=size, color=color, label=label)
     for i in np.flatnonzero(lines.kind == "excluded"):
-        ax.text(-1, at[i], f"excluded: {lines.text[i]}", fontsize=7, color="0.4", va="center")
+        ax.text(-1, at[i], f"excluded: {lines.text[i]}", fontsize=8, color="0.4", va="center")
 
 # %% ../../nbs/core/rank_correlation.ipynb #b644381e
 def forest(
