@@ -43,7 +43,7 @@ clean:   ## delete what the commands above made, .venv apart
 .venv/.installed: constraints.txt settings.ini setup.py
 	test -x $(PY) || $(PYTHON) -m venv .venv
 	$(PIP) install setuptools wheel "$$(grep '^torch==' constraints.txt)"
-	$(PIP) install -c constraints.txt --no-build-isolation --use-pep517 -e '.[dev]'
+	$(PIP) install -c constraints.txt --no-build-isolation --use-pep517 -e '.[dev,ray,slurm]'
 	@touch $@
 
 .venv/.lm: .venv/.installed

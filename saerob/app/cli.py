@@ -23,10 +23,12 @@ from .answers import (
     attack_summary, both_ends, check_reference, evenly_spread, explained, legend, named_constraint,
     named_search, score_latents, score_sentences, scores_drawing, stats_of, steer_drawing, steered_lines,
     study_page, study_sentences, summary_sentence, words_written)
-from .options import (
+from saerob.app.options import (
     AS_CSV, AS_JSON, COLUMNS, DEVICE, DTYPE, FIGURE, FOLDER, LAYER, LM, OUT, OVERWRITE, REFERENCE, RESUME,
     SAE, SCALE, SEED, TRUST, UNDER_TEST, check_under_test, collect, decimal_list, finite, fresh_folder,
-    input_texts, load_subject, number_list, place, sae_name, save_figure, save_frame)
+    input_texts, load_subject, named_workers, number_list, place, sae_name, save_figure, save_frame, RAY,
+    WORKERS)
+from .card_command import card_command, compare_command, select_command
 from .robustness_command import robustness_command
 
 # %% ../../nbs/app/cli.ipynb #032640a3
@@ -371,14 +373,24 @@ def study_command(
         help="measure only this SAE in this process; give it once for each")] = None,
     no_run: Annotated[bool, typer.Option(
         "--no-run", help="make the tables from what is recorded, and measure nothing")] = False,
+    dry_run: Annotated[bool, typer.Option(
+        "--dry-run",
+        help="print what --scale takes in forward passes, bytes and hours, and measure nothing")] = False,
     scale: SCALE = "smoke",
     seed: SEED = 0,
+    workers: WORKERS = 1,
+    ray: RAY = None,
     out: FOLDER = "study",
     resume: RESUME = False,
 ):
     "Measure robustness, interpretability and steering of several SAEs, and put them into one table."
+    if dry_run:
+        from saerob.app import costs
+        print(costs.dry_run(scale))
+        return 0
     if judge_url and not judge: raise ValueError("--judge-url needs --judge MODEL.")
     check_several(lm, sae, device)
+    shared = named_workers(workers, ray)
     folder = fresh_folder(Path(out), resume or no_run)
     from saerob.judging.llm import LLMJudge
     from saerob.study.presets import preset
@@ -389,7 +401,7 @@ def study_command(
     else:
         tested = several_subjects(lm, sae, layer, device, dtype, trust) or default_subjects(preset(scale))
         rated_by = LLMJudge(judge, judge_url) if judge else None
-        parts = study(scale, folder, tested, rated_by, seed, only or None)
+        parts = study(scale, folder, tested, rated_by, seed, only or None, shared)
     write_study_tables(parts, folder=folder, seed=seed)
     saes = sae_table(parts)
     page = folder / "index.html"
@@ -510,6 +522,11 @@ def bench_command(
 
 # %% ../../nbs/app/cli.ipynb #r0bust02
 app.command("robustness")(robustness_command)
+
+# %% ../../nbs/app/cli.ipynb #15094a9a
+app.command("card")(card_command)
+app.command("select")(select_command)
+app.command("compare")(compare_command)
 
 # %% ../../nbs/app/cli.ipynb #0eb3703e
 IN_SHELL = {  # a phrase written for Python, as a regular expression, and what a command line says instead

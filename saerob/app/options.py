@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['UNDER_TEST', 'HOW', 'LM', 'SAE', 'LAYER', 'DEVICE', 'DTYPE', 'TRUST', 'SCALE', 'SEED', 'OUT', 'AS_CSV', 'AS_JSON',
-           'FIGURE', 'FOLDER', 'RESUME', 'OVERWRITE', 'REFERENCE', 'HUB_ID', 'TABLES', 'LINES', 'COLUMNS',
-           'number_list', 'decimal_list', 'finite', 'sae_name', 'is_sae_folder', 'check_sae', 'check_lm',
-           'check_under_test', 'hub_answers', 'without_retries', 'load_subject', 'ending', 'check_file',
-           'check_sources', 'column_of', 'table_rows', 'text_lines', 'left_out', 'input_texts', 'Place', 'fresh_folder',
-           'figure_path', 'table_path', 'place', 'as_text', 'save_frame', 'save_figure', 'Collected', 'collect',
-           'tempfile_folder']
+           'FIGURE', 'FOLDER', 'RESUME', 'OVERWRITE', 'WORKERS', 'RAY', 'REFERENCE', 'HUB_ID', 'TABLES', 'LINES',
+           'COLUMNS', 'number_list', 'named_workers', 'decimal_list', 'finite', 'sae_name', 'is_sae_folder',
+           'check_sae', 'check_lm', 'check_under_test', 'hub_answers', 'without_retries', 'load_subject', 'ending',
+           'check_file', 'check_sources', 'column_of', 'table_rows', 'text_lines', 'left_out', 'input_texts', 'Place',
+           'fresh_folder', 'figure_path', 'table_path', 'place', 'as_text', 'save_frame', 'save_figure', 'Collected',
+           'collect', 'tempfile_folder']
 
 # %% ../../nbs/app/options.ipynb #36b81d96
 import math
@@ -41,6 +41,15 @@ def number_list(text: str,  # such as "3,17,40-49"
     return out
 
 # %% ../../nbs/app/options.ipynb #427bb2cb
+def named_workers(workers: int,  # --workers
+                  ray: str | None = None,  # --ray as typed
+                 ):  # `Workers`
+    "Who works. Raises ValueError for an address at which nobody answers."
+    from saerob.core.workers import Workers, refuse_silence
+    if ray is not None: refuse_silence(ray)
+    return Workers(workers, ray)
+
+
 def decimal_list(text: str,  # such as "0.5,1,2"
                 ) -> list:  # of finite floats
     "A list of numbers. Raises `typer.BadParameter`."
@@ -102,6 +111,12 @@ RESUME = Annotated[bool, typer.Option(
     help="go on from the rows that an earlier, interrupted command kept beside --out")]
 OVERWRITE = Annotated[bool, typer.Option(
     "--overwrite", help="replace a file that is there", rich_help_panel=HOW)]
+WORKERS = Annotated[int, typer.Option(
+    min=1, rich_help_panel=HOW,
+    help="processes that share the work; on a machine with GPUs each has one (more than 1 needs Ray)")]
+RAY = Annotated[Optional[str], typer.Option(
+    metavar="HOST:PORT", help="a Ray cluster that is running, for --workers (default: this machine)",
+    rich_help_panel=HOW)]
 REFERENCE = Annotated[Optional[str], typer.Option(
     metavar="FILE",
     help="text, one per line, that max activations are taken from (default: the Brown corpus)")]

@@ -14,7 +14,7 @@ import typer
 
 from .options import (
     DEVICE, DTYPE, LAYER, LM, OVERWRITE, RESUME, SAE, SEED, TRUST, check_file, check_under_test, column_of,
-    ending, finite, fresh_folder, load_subject, text_lines, HOW, TABLES)
+    ending, finite, fresh_folder, load_subject, named_workers, text_lines, HOW, RAY, TABLES, WORKERS)
 
 # %% ../../nbs/app/robustness_command.ipynb #41fc1242
 class Outputs(NamedTuple):
@@ -121,6 +121,8 @@ def robustness_command(
     pool: Annotated[Literal["last", "mean", "max"], typer.Option(
         help="how the instruction's positions are pooled")] = "last",
     seed: SEED = 0,
+    workers: WORKERS = 1,
+    ray: RAY = None,
     resume: RESUME = False,
     overwrite: OVERWRITE = False,
 ):
@@ -130,6 +132,7 @@ def robustness_command(
     given = texts_from(file, column)
     where = outputs(out, resume, overwrite)
     how = dict(size=sized(size, texts, budget, kl_below, oracle), token_shifts=token_shifts, seed=seed)
+    how["workers"] = named_workers(workers, ray)
     s = load_subject(lm, sae, layer, device, dtype, trust)
     return run_robustness(s, given, where, instruction, pool, how)
 

@@ -23,6 +23,7 @@ from ..attacks.evaluate import units
 from ..attacks.goals import Untargeted
 from ..attacks.language import Constraint
 from ..attacks.oracle import every_token
+from ..attacks.priors import shifts_of_tables
 from ..attacks.scenarios import Scenario
 from ..attacks.searches import GCG, TokenShifts
 from ..attacks.state import AttackState
@@ -31,6 +32,7 @@ from ..core.assets import home
 from ..core.checks import kind_of, number, one_of, text as check_text, whole
 from ..core.records import Run
 from ..core.texts import headlines, pairs, unit_ids
+from ..core.workers import Workers
 from ..model.readout import DEFAULT_READOUT, Readout, activations_of, tokenise
 from ..model.subject import Subject, SubjectError
 
@@ -168,6 +170,7 @@ class Measuring:
     seed: int = 0  # of everything random
     progress: bool | None = None  # show bars: True always, False never, None at a terminal only
     tell: Callable = field(default=lambda line: None)  # is told what comes next, and what it will cost
+    workers: int | Workers = 1  # processes that share the work
 
     @cached_property
     def timing(self) -> dict:
@@ -238,12 +241,7 @@ def shifts_from_tables(s: Subject,  # the subject
                        rank: int = 128,  # that is kept
                       ) -> ShiftTable:
     "Token shifts, averaged over reference texts; each text's table is kept in the cache."
-    tables = [every_token(s, text, readout) for text in texts]
-    common = set(tables[0].tokens.tolist()).intersection(*(t.tokens.tolist() for t in tables))
-    tokens = tables[0].tokens[[token in common for token in tables[0].tokens.tolist()]]
-    shift = sum(t.resid[t.row(tokens)].float() - t.base for t in tables)/len(tables)
-    forwards = sum(len(t.tokens) + 1 for t in tables)
-    return ShiftTable.of(tokens, shift, rank, n_texts=len(texts), forwards=forwards)
+    return shifts_of_tables([every_token(s, text, readout) for text in texts], rank)
 
 # %% ../../nbs/app/robustness_plan.ipynb #358db3a2
 def reference_texts(m: Measuring) -> list:

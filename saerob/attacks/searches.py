@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GCG', 'Random', 'Beam', 'embedding_components', 'Surrogate', 'TokenShifts', 'one_batch', 'best_predictions',
-           'TrustRegion', 'Exhaustive']
+           'TrustRegion', 'FixedList', 'at_every_position', 'Exhaustive']
 
 # %% ../../nbs/attacks/searches.ipynb #e8c6d2c8
 import torch
@@ -14,7 +14,7 @@ from .proposals import begin, favourites, random_tokens, rounds, substitutions
 from .published import DEFECTS, PublishedGCG, li2025  # noqa: F401 (one place for all searches)
 from .state import AttackState
 from .token_shifts import ShiftModel, ShiftTable, load_shifts, prefilter, ridge
-from ..core.checks import number, one_of, whole
+from ..core.checks import number, one_of, text as check_text, whole
 from ..model.subject import Subject, SubjectError
 
 # %% ../../nbs/attacks/searches.ipynb #4ce30cfd
@@ -292,6 +292,47 @@ class TrustRegion:
         if better: factor = 1.2 if completed <= 8 else 1.
         else: factor = 1/1.3 if completed > .3*size else 1.3
         self.share = min(1., self.share*factor)
+
+# %% ../../nbs/attacks/searches.ipynb #b41800c2
+@dataclass(frozen=True)
+class FixedList(Search):
+    "Try a fixed list of tokens in its order: what other texts have taught, without a search."
+    tokens: tuple = ()  # token ids, the most promising first
+    source: str = ""  # where the list comes from
+    cost: int = 0  # forward passes that making the list took
+    batch: int = 200  # candidates at a time
+
+    def __post_init__(self):
+        if not len(self.tokens): raise ValueError("tokens must name at least one token.")
+        self._store(tokens=tuple(whole(token, "each of tokens", low=0) for token in self.tokens),
+                    source=check_text(self.source, "source"),
+                    cost=whole(self.cost, "cost", low=0),
+                    batch=whole(self.batch, "batch", low=1))
+
+    def __str__(self): return f"FixedList({len(self.tokens):,} tokens, source={self.source!r})"
+
+    def __call__(self, state, start, seed):
+        here = begin(state, start)
+        listed = torch.tensor(self.tokens)
+        listed = listed[torch.isin(listed, state.allowed)]
+        better = True
+        while better and state.left > 0:
+            best_before = state.best_score
+            for part in listed.split(max(1, self.batch//len(here))):
+                state.evaluate(state.filter_candidates(at_every_position(here, part)))
+                here = here if state.best is None else state.best
+            better = state.best_score < best_before
+
+# %% ../../nbs/attacks/searches.ipynb #4b9566c5
+def at_every_position(
+    here: torch.LongTensor,  # [n] the edit to change
+    tokens: torch.LongTensor,  # [k] token ids
+) -> torch.LongTensor:  # [k*n, n], token by token
+    "Each token at each position of an edit."
+    n = len(here)
+    edits = here.repeat(len(tokens)*n, 1)
+    edits[torch.arange(len(edits)), torch.arange(n).repeat(len(tokens))] = tokens.repeat_interleave(n)
+    return edits
 
 # %% ../../nbs/attacks/searches.ipynb #cb035f94
 @dataclass(frozen=True)

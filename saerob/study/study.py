@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['DETECTION_COLUMNS', 'MEASURES', 'SAE_MEANS', 'TEXT_MEANS', 'LATENT_COLUMNS', 'SAE_COLUMNS', 'TEXT_COLUMNS',
-           'CURVE_COLUMNS', 'live_latents', 'choose_sample', 'read_stats', 'draw_windows', 'token_tables',
-           'SharedInputs', 'measure_scores', 'measure_robustness', 'measure_retention', 'measure_interpretability',
-           'measure_utility', 'default_subjects', 'measure_part', 'study', 'measure_all', 'collect', 'latent_table',
+           'CURVE_COLUMNS', 'live_latents', 'choose_sample', 'read_stats', 'draw_windows', 'token_table',
+           'token_tables', 'SharedInputs', 'measure_scores', 'measure_robustness', 'measure_retention',
+           'measure_interpretability', 'measure_utility', 'default_subjects', 'measure_part', 'study', 'measure_all',
+           'make_table', 'measure_one', 'measure_shared', 'lacks_tables', 'collect', 'latent_table',
            'selection_columns', 'sae_table', 'study_tables', 'write_study_tables']
 
 # %% ../../nbs/study/study.ipynb #d0034199
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,9 +25,10 @@ from ..attacks.local_stability import retention, worst_case
 from ..attacks.oracle import every_token
 from ..core.assets import home
 from ..core.checks import each, kind_of, text
-from ..core.records import Run, agree, jsonable, manifest, read_run
+from ..core.records import Run, agree, jsonable, manifest, parse_records, read_run
 from ..core.results import save_table
 from ..core.texts import pairs
+from ..core.workers import Workers, spread, workers_of
 from ..judging.detection import windows
 from ..judging.offline import OfflineJudge
 from ..judging.scoring import interpretability
@@ -97,16 +99,23 @@ def draw_windows(shared) -> dict:  # name to `Windows`
     return windows(subjects, latents, contexts)
 
 
-def token_tables(shared) -> list:  # of (`TokenTable`, residual of the unrelated text at the readout)
-    "Per text, what every token does to it, and what it could be turned into."
+def token_table(shared,  # a `SharedInputs`
+                i: int,  # which of the shipped pairs
+               ):  # a `TokenTable`
+    "What every token does to one text; kept in the cache."
     tokens = None
     if shared.size.n_tokens:
         order = torch.randperm(len(shared.lm.vocab), generator=torch.Generator().manual_seed(shared.seed))
         tokens = shared.lm.vocab[order[:shared.size.n_tokens]]
+    return every_token(shared.lm, pairs().x1[i], tokens=tokens)
+
+
+def token_tables(shared) -> list:  # of (`TokenTable`, residual of the unrelated text at the readout)
+    "Per text, what every token does to it, and what it could be turned into."
     tables = []
-    for row in pairs()[:shared.size.n_texts].itertuples():
-        unrelated = shared.lm.resid(tokenise(shared.lm, row.x2).ids)[0].float()
-        tables.append((every_token(shared.lm, row.x1, tokens=tokens), unrelated))
+    for i, other in enumerate(pairs().x2[:shared.size.n_texts]):
+        unrelated = shared.lm.resid(tokenise(shared.lm, other).ids)[0].float()
+        tables.append((token_table(shared, i), unrelated))
     return tables
 
 # %% ../../nbs/study/study.ipynb #2d974497
@@ -238,6 +247,7 @@ def study(
     judge=None,  # rates steered texts; default: `OfflineJudge`
     seed: int = 0,  # of everything random
     only: list | None = None,  # names of SAEs to measure in this process; default: all
+    workers: int | Workers = 1,  # processes that share the SAEs, see `Workers`
 ) -> dict:  # part to DataFrame, as `collect` gives it
     "Every measure on every SAE; resumable. Raises `SubjectError` or ValueError for what does not exist."
     p = preset(scale)
@@ -253,19 +263,62 @@ def study(
     folder.mkdir(parents=True, exist_ok=True)
     agree(folder / "manifest.json", manifest(dict(size=asdict(p.study)), seed))
     judge = judge or OfflineJudge(next(iter(some.values())))
-    measure_all(SharedInputs(some, p.study, judge, folder, seed))
+    measure_shared(SharedInputs(some, p.study, judge, folder, seed), workers_of(workers))
     return collect(folder)
 
 # %% ../../nbs/study/study.ipynb #ee1e65f3
-def measure_all(shared: SharedInputs) -> dict:  # name of each SAE that could not be measured to the reason
-    "All parts for all SAEs."
+def measure_all(shared: SharedInputs,  # what the SAEs share
+                names: list | None = None,  # of SAEs; default: all
+               ) -> dict:  # name of each SAE that could not be measured to the reason
+    "All parts for SAEs, in this process."
+    names = list(shared.subjects) if names is None else names
     failed = {}
     for part in MEASURES:
-        for name in tqdm([n for n in shared.subjects if n not in failed], desc=part, disable=None):
+        for name in tqdm([n for n in names if n not in failed], desc=part, disable=None):
             try: measure_part(shared, part, name)
             except SubjectError as e: failed[name] = str(e)
-    for name, why in failed.items(): print(f"{name} is left out: {why}")
     return failed
+
+# %% ../../nbs/study/study.ipynb #w0rkcd01
+def make_table(shared: SharedInputs,  # what the SAEs share
+               i: int,  # which of the shipped pairs
+               _=None,  # nothing more is needed
+              ) -> None:
+    "Put what every token does to one text into the cache."
+    token_table(shared, i)
+
+
+def measure_one(shared: SharedInputs,  # what the SAEs share
+                name: str,  # which SAE
+                _=None,  # nothing more is needed
+               ) -> str:  # why it could not be measured; empty if it was
+    "All parts for one SAE."
+    shared.sample = {}
+    shared.__dict__.pop("windows", None)  # those of the SAE before
+    return measure_all(shared, [name]).get(name, "")
+
+# %% ../../nbs/study/study.ipynb #w0rkcd02
+def measure_shared(shared: SharedInputs,  # what the SAEs share
+                   workers: Workers,  # who measures
+                  ) -> None:
+    "All parts for all SAEs, by whoever there is; says which SAEs are left out, and why."
+    if workers.alone: failed = measure_all(shared)
+    else:
+        read_stats(shared)
+        on_gpu = shared.lm.device.type == "cuda"
+        how = dict(workers=workers, folder=shared.folder.resolve()/"workers", on_gpu=on_gpu)
+        texts = range(len(pairs()[:shared.size.n_texts])) if lacks_tables(shared) else []
+        for _ in spread(partial(make_table, shared), dict.fromkeys(texts), **how): pass
+        failed = dict(spread(partial(measure_one, shared), dict.fromkeys(shared.subjects), **how))
+    for name, why in failed.items():
+        if why: print(f"{name} is left out: {why}")
+
+
+def lacks_tables(shared: SharedInputs) -> bool:
+    "Is there an SAE whose robustness is not recorded?"
+    paths = [shared.place(name)/"records.jsonl" for name in shared.subjects]
+    return not all(path.exists() and "robustness" in [row["key"] for row in parse_records(path).rows]
+                   for path in paths)
 
 # %% ../../nbs/study/study.ipynb #038824cf
 def collect(folder: str | Path,  # of a study, finished or not
