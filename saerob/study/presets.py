@@ -115,7 +115,6 @@ _SMOKE_OTHERS = (
     Effort("targeted_suffix", 400, texts=2, batch=100),
     Effort("targeted_suffix_activate", 150, texts=2, batch=50, latents=2),
     Effort("targeted_suffix_deactivate", 150, texts=2, batch=50, latents=2),
-    Effort("untargeted_replacement", 25, texts=1, batch=25),
 )
 SMOKE = Preset(
     name="smoke",
