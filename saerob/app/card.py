@@ -30,6 +30,7 @@ from ..model.contexts import contexts_of
 from ..model.subject import Subject, SubjectError
 from ..saes.quality import evenly, quality
 from ..steering.generate import steer, text_measures
+from ..steering.interventions import require_steerable
 from ..steering.scores import input_score, latent_scores
 
 # %% ../../nbs/app/card.ipynb #fbdbdb0f
@@ -116,6 +117,7 @@ def select_latents(
 ) -> pd.DataFrame:  # latent, writes, active_in, score, factor, steered, unsteered
     "Latents worth trying, each with a factor, an example and a steered line. Raises `SubjectError`."
     one_of(by, "by", ["output_score", "delta_c"])
+    require_steerable(s)
     stats = latent_stats(s) if stats is None else stats
     scores = latents_of(s, stats, 256, seed) if scores is None else scores
     content = scores[scores.kind == "content"]
@@ -225,7 +227,7 @@ def latents_said(rows: list, shown: int) -> list:  # of sentences
         return "; ".join(f"{int(r.latent)} ({r.strongest})" for r in part.itertuples())
 
     return [
-        f"After one token nearby has changed, a latent is still active on its own texts in "
+        f"After one token nearby has changed, a latent is still active on its own texts after "
         f"a share of {mean_interval(kept.retention_rate)} of the edits (mean over {len(kept)} latents, "
         f"{form} of the sample form latents).",
         f"Most robust: {named(kept.tail(shown)[::-1])}.",
