@@ -222,14 +222,15 @@ def latents_said(rows: list, shown: int) -> list:  # of sentences
     if kept.empty:
         return ["No latent had a text of its own, so their robustness could not be measured."]
     form = int((table.kind == "form").sum())
+    i = mean_interval(kept.retention_rate)
 
     def named(part):
         return "; ".join(f"{int(r.latent)} ({r.strongest})" for r in part.itertuples())
 
     return [
-        f"After one token nearby has changed, a latent is still active on its own texts after "
-        f"a share of {mean_interval(kept.retention_rate)} of the edits (mean over {len(kept)} latents, "
-        f"{form} of the sample form latents).",
+        f"When one token nearby is changed, a latent stays active on its own texts in {100*i.value:.0f} % "
+        f"[{100*i.low:.0f}, {100*i.high:.0f}] of the edits (mean over {len(kept)} latents); "
+        f"{form} of the {len(table)} latents looked at are form latents.",
         f"Most robust: {named(kept.tail(shown)[::-1])}.",
         f"Least robust: {named(kept.head(shown))}.",
     ]
