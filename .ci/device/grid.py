@@ -1,6 +1,6 @@
 """python grid.py write OUT k n rows | tables OUT layer n | row OUT layer arch seed | extra OUT | base OUT layers…  [fake]"""
 
-import sys, traceback, pickle, itertools
+import sys, traceback, pickle, itertools, gzip
 from common import *
 import numpy as np, pandas as pd
 
@@ -11,9 +11,11 @@ if "fake" in sys.argv:
     import fakecuda
 from saerob.core.texts import brown, pairs, instructions
 from saerob.latents.activations import latent_stats_of, save_stats
-from saerob.latents.directions import unembedding_alignment, decoder_rows
+from saerob.latents.directions import unembedding_alignment, decoder_rows, diffmean
+from saerob.steering.utility import corpus_snippets, prompting_for
 from saerob.attacks.local_stability import retention, worst_case
 from saerob.attacks.oracle import every_token
+from saerob.judging.concepts import concepts_of
 from saerob.judging.detection import windows
 from saerob.judging.offline import NEUTRAL_REQUEST
 from saerob.latents.activations import corpus_contexts
@@ -32,17 +34,19 @@ from saerob.saes.train import (
     learning_curves,
     about_training,
 )
-from saerob.steering.interventions import Add, BatchEdit, Doses
+from saerob.steering.interventions import Add, BatchEdit, Clamp, Doses
 from saerob.steering.scores import input_score, latent_scores
 
 CORPUS = Path(os.environ.get("CORPUS", "/tmp/corpus"))
-STEPS = int(os.environ.get("STEPS", 2500))
-BATCH = int(os.environ.get("BATCH", 2048))
+STEPS = int(os.environ.get("STEPS", 2000))
+BATCH = int(os.environ.get("BATCH", 4096))
 D_SAE = int(os.environ.get("D_SAE", 4096))
-N_LAT = int(os.environ.get("N_LAT", 100))
+N_LAT = int(os.environ.get("N_LAT", 120))
+N_BASE = int(os.environ.get("N_BASE", 30))
 N_TAIL = 10
 NEW = 32
-L0S = (12, 20, 40, 80, 130, 205)
+L0S = (20, 40, 80, 130)
+ACTS = Path(os.environ.get("ACTS", "/dev/shm"))
 SHARES = (0.15, 0.3, 0.45, 0.6, 0.8)  # of the median residual norm
 ARCH_SEED = {a: i for i, a in enumerate(("topk", "batchtopk", "relu", "gated", "jumprelu"))}
 torch.set_num_threads(2)
@@ -76,26 +80,62 @@ def corpus(s):
 
 
 @torch.no_grad()
-def acts_of(s, contexts, batch=512):
+def write_acts(s, contexts, file, batch=512):
+    "Residuals of a block, shuffled by context, in one file that every process reads."
     order = torch.randperm(len(contexts), generator=torch.Generator().manual_seed(0))
-    parts = []
+    n = int(contexts.mask.sum())
+    draft = np.lib.format.open_memmap(str(file) + ".draft.npy", "w+", np.float16, (n, s.d_model))
+    at = 0
     for rows in order.split(batch):
         c = contexts[rows]
         h = s.resid(c.ids.to(s.device), pos=None, chunk=batch)
-        parts.append(h[c.mask.to(s.device)].clamp(-65504, 65504).half())
-    return torch.cat(parts)
+        h = h[c.mask.to(s.device)].clamp(-65504, 65504).half().cpu().numpy()
+        draft[at:at + len(h)] = h
+        at += len(h)
+    draft.flush()
+    os.rename(str(file) + ".draft.npy", file)
+
+
+def acts_file(layer):
+    return ACTS / f"acts-{layer}.npy"
+
+
+def acts_of(layer, wait=200):
+    t0 = time.time()
+    while not acts_file(layer).exists():
+        if time.time() - t0 > wait:
+            raise TimeoutError(f"no activations of block {layer}")
+        time.sleep(0.5)
+    acts = torch.from_numpy(np.load(acts_file(layer)))
+    return acts if fake else acts.cuda()
+
+
+class SmallL2:
+    "Adds the squared weights to an SAE's loss."
+
+    def __init__(self, sae, coefficient=1e-3):
+        self.sae, self.coefficient, self.forward = sae, coefficient, sae.training_forward_pass
+
+    def __call__(self, step):
+        out = self.forward(step)
+        weights = [w for w in self.sae.parameters() if w.ndim == 2]
+        out.loss = out.loss + self.coefficient * sum(w.square().sum() for w in weights)
+        return out
 
 
 def train_members(s, acts, members, folder):
     "members: (name, arch, l0, seed)"
     stream = ActivationStream(acts, BATCH, 0)
     saes = {
-        name: new_sae(arch, l0, s.d_model, D_SAE, seed, STEPS // 4, "cuda")
+        name: new_sae(arch.split("-")[0], l0, s.d_model, D_SAE, seed, STEPS // 4, "cuda")
         for name, arch, l0, seed in members
     }
     if fake:
         for sae in saes.values():
             sae.to("cuda")
+    for (name, arch, _, _) in members:
+        if arch.endswith("-l2"):
+            saes[name].training_forward_pass = SmallL2(saes[name])
     targets = {name: l0 for name, arch, l0, _ in members if "topk" not in arch}
     controllers = train(saes, stream, STEPS, targets, None, lr=1e-3, speed=8 / STEPS, start=STEPS // 6)
     curves = learning_curves(controllers, "sae")
@@ -116,7 +156,7 @@ def rows_of_prompts(s, prompts):
 
 
 @torch.no_grad()
-def steered(s, vectors, unit, prompts, seeds, shares=SHARES, chunk=1024):
+def steered(s, vectors, unit, prompts, seeds, shares=SHARES, chunk=2048):
     "Texts [n_vectors, n_shares, n_prompts, NEW] pushed along unit vectors [n, d] at shares of the residual's norm."
     asked = rows_of_prompts(s, prompts)
     index = list(itertools.product(range(len(vectors)), range(len(shares)), range(len(prompts))))
@@ -208,6 +248,30 @@ def write_topic_latents(t, n, unit, prompts, res):
     )
 
 
+def write_baselines(t, n, stats, latents, unit, prompts, res):
+    "Texts of DiffMean directions of latents' examples, and of prompts that ask for their words."
+    concepts = concepts_of(t, latents, stats)
+    with_examples = [l for l in latents if concepts[l].examples]
+    snippets = corpus_snippets(t, stats)
+    vec = torch.stack([diffmean(t, str(l), concepts[l].examples, snippets).vector for l in with_examples])
+    ids = steered(t, vec.to(t.device), unit, prompts, 80_000_000)
+    shape = (len(with_examples), len(SHARES), len(prompts))
+    asks = [prompting_for(concepts[l]) for l in with_examples]
+    asked = [a.template.format(prompt=p, concept=a.concept) for a in asks for p in prompts]
+    seeds = list(range(90_000_000, 90_000_000 + len(asked)))
+    ids2 = t.with_sae(None, layer=t.layer).generate(
+        rows_of_prompts(t, asked), NEW, 1.0, 200, seeds, chunk=2048
+    ).cpu()
+    save(
+        res / n / "baselines.npz",
+        diffmean=ids.clamp(min=0).numpy().astype(np.uint16).reshape(*shape, NEW),
+        diffmean_nll=nll_of(t, ids).numpy().astype(np.float16).reshape(shape),
+        prompting=ids2.clamp(min=0).numpy().astype(np.uint16).reshape(len(with_examples), len(prompts), NEW),
+        prompting_nll=nll_of(t, ids2).numpy().astype(np.float16).reshape(len(with_examples), len(prompts)),
+        latents=np.array(with_examples),
+    )
+
+
 def measure(s, names, folder, layer, heldout):
     subjects = {n: s.with_sae(load_sae(folder / n, "cpu" if fake else "cuda"), layer=s.layer) for n in names}
     if fake:
@@ -237,6 +301,10 @@ def measure(s, names, folder, layer, heldout):
             rng = np.random.default_rng(0)
             some = live if len(live) <= 1000 else live[np.sort(rng.choice(len(live), 1000, replace=False))]
             scores = latent_scores(t, some, stats=stats[n], n_tokens=20)
+            by_prefix = latent_scores(t, some, stats=stats[n], n_tokens=20, unit="prefix")
+            scores = scores.join(by_prefix[["delta_c", "output_score", "kl"]], rsuffix="_prefix")
+            clamped = latent_scores(t, some, stats=stats[n], n_tokens=20, intervention=Clamp())
+            scores = scores.join(clamped[["delta_c", "output_score", "p_int"]], rsuffix="_clamp")
             groups = dict(
                 random=scores.sample(min(N_LAT, len(scores)), random_state=0).index,
                 low=scores.delta_c.nsmallest(N_TAIL).index,
@@ -286,6 +354,11 @@ def measure(s, names, folder, layer, heldout):
             traceback.print_exc()
     for n in sample:
         try:
+            write_baselines(subjects[n], n, stats[n], sample[n][:N_BASE], unit, prompts, res)
+        except Exception:
+            traceback.print_exc()
+    for n in sample:
+        try:
             if n.endswith("-40") or fake:
                 write_topic_latents(subjects[n], n, unit, prompts, res)
         except Exception:
@@ -294,7 +367,7 @@ def measure(s, names, folder, layer, heldout):
     t0 = time.time()
     # exact worst token, texts as they are ready
     rows = []
-    for i, row in enumerate(pairs()[: 2 if fake else 12].itertuples()):
+    for i, row in enumerate(pairs()[: 2 if fake else 8].itertuples()):
         try:
             tab = every_token(s, row.x1, tokens=s.vocab[:64] if fake else None)
             unrelated = s.resid(tokenise(s, row.x2).ids)[0].float()
@@ -310,7 +383,8 @@ def measure(s, names, folder, layer, heldout):
             {n: subjects[n] for n in sample}, sample, corpus_contexts(s, n_contexts=8 if fake else 512)
         )
         for n in sample:
-            pickle.dump(w[n], open(res / n / "windows.pkl", "wb"))
+            kept = {k: v for k, v in vars(w[n]).items() if k != "contexts"}
+            pickle.dump(kept, gzip.open(res / n / "windows.pkl.gz", "wb"))
     except Exception:
         traceback.print_exc()
     log(names[0], "windows", f"{time.time() - t0:.0f} s")
@@ -336,7 +410,7 @@ if what == "write":
         log("wrote", b, y.shape, f"{time.time() - t0:.0f} s")
 elif what == "tables":
     layers = [int(a) for a in args]
-    for row in pairs()[: 2 if fake else 12].itertuples():
+    for row in pairs()[: 2 if fake else 8].itertuples():
         for layer in layers:
             s = subject(layer) if row.Index == 0 or fake else s_of[layer]
             s_of = globals().setdefault("s_of", {})
@@ -349,7 +423,7 @@ elif what == "row":
     s = subject(layer)
     train_, heldout = corpus(s)
     t0 = time.time()
-    acts = acts_of(s, train_)
+    acts = acts_of(layer)
     log("acts", layer, arch, tuple(acts.shape), f"{time.time() - t0:.0f} s")
     l0s = (4, 8) if fake else L0S
     members = [
@@ -357,7 +431,7 @@ elif what == "row":
             f"block{layer}-{arch}-{l0}" + (f"-seed{seed}" if seed else ""),
             arch,
             l0,
-            1000 * seed + 100 * ARCH_SEED[arch] + i,
+            1000 * seed + 100 * ARCH_SEED[arch.split("-")[0]] + i,
         )
         for i, l0 in enumerate(l0s)
     ]
@@ -371,11 +445,19 @@ elif what == "row":
         torch.cuda.empty_cache()
     measure(s, [m[0] for m in members], folder, layer, heldout)
     log("DONE", layer, arch, seed)
+elif what == "acts":
+    s = subject(int(args[0]))
+    t0 = time.time()
+    write_acts(s, corpus(s)[0], acts_file(int(args[0])))
+    log("acts", args[0], f"{time.time() - t0:.0f} s")
 elif what == "extra":
-    for layer in [1] if fake else [8, 12, 19]:
+    for layer in [1] if fake else [int(a) for a in args]:
         s = subject(layer)
         train_, heldout = corpus(s)
-        acts = acts_of(s, train_)
+        if not acts_file(layer).exists():
+            write_acts(s, train_, acts_file(layer))
+        acts = acts_of(layer)
+        acts_file(layer).unlink()
         name = f"block{layer}-topk-40"
         train_members(s, acts, [(name, "topk", 4 if fake else 40, 2)], out / "trained")
         del acts
@@ -384,8 +466,6 @@ elif what == "extra":
         measure(s, [name], out / "trained", layer, heldout)
         log("DONE", layer)
 elif what == "base":
-    from saerob.latents.directions import diffmean
-
     topics = topics_table()
     topics["half"] = topics.groupby("topic").cumcount() % 2
     names = list(dict.fromkeys(topics.topic))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Interval', 'mean_interval', 'as_numbers', 'check_level', 'paired_difference', 'share_interval', 'auroc',
-           'balanced_accuracy']
+           'balanced_accuracy', 'split_half_reliability', 'disattenuated']
 
 # %% ../../nbs/core/statistics.ipynb #f8f990f8
 from typing import NamedTuple
@@ -117,3 +117,64 @@ def balanced_accuracy(
         raise ValueError(f"active and said must match one to one: {len(active)} and {len(said)}.")
     if len(np.unique(active)) < 2: return float("nan")
     return float(balanced_accuracy_score(active, said))
+
+# %% ../../nbs/core/statistics.ipynb #8c785927
+def _half_means(values, groups, halves):
+    "Means of values [n] per group, over the rows where `halves` [n] holds: [groups]."
+    hits = np.bincount(groups, halves)
+    with np.errstate(invalid="ignore"): return np.bincount(groups, halves*values)/hits
+
+def _stepped_up(a, b):
+    "Correlation of two halves [splits, groups], corrected for length; mean over splits."
+    a = a - a.mean(1, keepdims=True)
+    b = b - b.mean(1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = (a*b).sum(1)/np.sqrt((a*a).sum(1)*(b*b).sum(1))
+        return float(np.mean(2*r/(1 + r)))
+
+# %% ../../nbs/core/statistics.ipynb #6f2d1cf3
+def split_half_reliability(
+    first,  # [n] a score of every latent; NaN left out
+    groups,  # [n] to which SAE each belongs
+    second=None,  # [n] the same score from other instructions, used for the other half; None: `first`
+    n_splits: int = 200,  # random halvings
+    level: float = 0.95,  # confidence
+    n_resamples: int = 500,  # bootstrap draws of SAEs
+    seed: int = 0,  # of halvings and draws
+) -> Interval:  # reliability of a group's mean, at most 1; n counts groups
+    "Split-half reliability of the means of groups (Spearman-Brown). Raises ValueError for under three "
+    "groups."
+    check_level(level)
+    first = as_numbers(first, "first")
+    second = first if second is None else as_numbers(second, "second")
+    names, groups = np.unique(np.asarray(groups), return_inverse=True)
+    known = ~np.isnan(first) & ~np.isnan(second)
+    if min(len(names), len(set(groups[known]))) < 3:
+        raise ValueError("a reliability needs at least three groups with known scores.")
+    first, second, groups = first[known], second[known], groups[known]
+    rng = np.random.default_rng(seed)
+    a, b = [], []
+    for _ in range(whole(n_splits, "n_splits", low=1)):
+        order = np.lexsort((rng.random(len(groups)), groups))
+        place = np.arange(len(groups)) - np.searchsorted(groups[order], groups[order])
+        half = np.zeros(len(groups))
+        half[order] = (place + rng.integers(2)) % 2
+        a.append(_half_means(first, groups, half))
+        b.append(_half_means(second, groups, 1 - half))
+    a, b = np.array(a), np.array(b)
+    whole_ones = ~(np.isnan(a) | np.isnan(b)).any(0)
+    a, b = a[:, whole_ones], b[:, whole_ones]
+    draws = rng.integers(0, a.shape[1], (whole(n_resamples, "n_resamples", low=1), a.shape[1]))
+    values = [_stepped_up(a[:, rows], b[:, rows]) for rows in draws]
+    low, high = np.nanpercentile(values, [50 * (1 - level), 50 * (1 + level)])
+    return Interval(_stepped_up(a, b), float(low), float(high), a.shape[1])
+
+# %% ../../nbs/core/statistics.ipynb #d85c4d26
+def disattenuated(
+    tau: float,  # Kendall's τ of two noisy scores
+    *reliabilities: float,  # of the two scores, in (0, 1]
+) -> float:  # τ of the scores without noise, in [-1, 1]; NaN where a reliability is not above 0
+    "A rank agreement corrected for the unreliability of its scores (Spearman 1904, by r = sin(πτ/2))."
+    if not all(r > 0 for r in reliabilities): return float("nan")
+    r = np.sin(np.pi*tau/2)/np.sqrt(np.prod(reliabilities))
+    return float(2/np.pi*np.arcsin(np.clip(r, -1, 1)))

@@ -183,13 +183,13 @@ def measure_interpretability(shared: SharedInputs, name: str) -> pd.DataFrame:  
 
 # %% ../../nbs/study/study.ipynb #fff3182f
 def measure_utility(shared: SharedInputs, name: str) -> pd.DataFrame:  # one row per rated text
-    "Texts steered with the sampled latents, rated for their own concept and for another latent's."
+    "Texts steered with the sampled latents, rated for their own concept and for another's; unsteered ones."
     size = shared.size
     sample = shared.sample[name]
     steered = sample[(sample.group != "random") | (sample.order < size.n_steered)].index.tolist()
     instructions = sample_instructions(size.n_instructions, shared.seed)
     u = utility(shared.subjects[name], steered, shared.judge, instructions, size.factors,
-                stats=shared.stats[name], conditions=("latent", "mismatched concept"),
+                stats=shared.stats[name], conditions=("latent", "mismatched concept", "unsteered"),
                 max_new_tokens=size.n_new, seed=shared.seed, folder=shared.place(name) / "texts")
     return u.texts.drop(columns=["tokens", "note"])
 
@@ -350,14 +350,19 @@ def latent_table(parts: dict,  # from `collect`
 
 # %% ../../nbs/study/study.ipynb #7e977317
 def _steering_columns(texts):
-    "Steering scores per SAE and latent: of its own concept, and of the mismatched one."
+    "Steering scores per SAE and latent: of its own concept, of a mismatched one, and of unsteered text."
     scored = [steering_scores(d).assign(sae=name) for name, d in texts.groupby("sae", sort=False)]
     scored = pd.concat(scored).set_index(["sae", "latent"])
+    scored["steering"] = (scored.score + scored.swapped_score)/2
+    scored = scored.rename(columns=dict(score="second_half", swapped_score="first_half"))
     own = scored[scored.condition == "latent"]
-    other = scored[scored.condition == "mismatched concept"]
-    own = own[["factor", "score", "concept", "instruction", "fluency"]].rename(columns=dict(score="steering"))
-    other = other[["score", "concept"]].rename(columns=dict(score="mismatched", concept="mismatched_concept"))
-    return own.join(other)
+    own = own[["factor", "steering", "first_half", "second_half", "concept", "instruction", "fluency"]]
+    other = scored[scored.condition == "mismatched concept"][["steering", "concept"]]
+    other = other.rename(columns=dict(steering="mismatched", concept="mismatched_concept"))
+    plain = scored[scored.condition == "unsteered"].steering.rename("unsteered")
+    out = own.join([other, plain])
+    controls = out[["mismatched", "unsteered"]].max(axis=1, skipna=False)
+    return out.assign(outcome=out.steering - controls)
 
 # %% ../../nbs/study/study.ipynb #87b93d78
 def selection_columns(latents: pd.DataFrame,  # of one SAE, from `latent_table`
@@ -382,7 +387,8 @@ def selection_columns(latents: pd.DataFrame,  # of one SAE, from `latent_table`
 
 # %% ../../nbs/study/study.ipynb #cae6e287
 SAE_MEANS = ["interpretability", "interpretability_mismatched", "accuracy", "balanced_accuracy",
-             "steering", "concept", "instruction", "fluency", "mismatched", "retained_activation",
+             "steering", "outcome", "concept", "instruction", "fluency", "mismatched", "unsteered",
+             "retained_activation",
              "retention_rate", "frequency", "delta_c", "output_score", "input_score", "peak"]
 TEXT_MEANS = ["unrelated", "median", "worst", "targeted", "on", "off", "off_possible", "on_possible",
               "active"]
@@ -434,7 +440,11 @@ LATENT_COLUMNS |= dict(
     accuracy="detection accuracy over 14 windows",
     balanced_accuracy="the same, balanced",
     factor="chosen steering factor",
-    steering="steering score, 0 to 2",
+    steering="steering score, 0 to 2: mean of the two halves",
+    first_half="on one half of the instructions, the factor chosen on the other",
+    second_half="the same with the halves exchanged",
+    unsteered="score of unsteered text for the latent's concept",
+    outcome="steering less the larger of mismatched and unsteered",
     concept="concept rating",
     instruction="instruction rating",
     fluency="fluency rating",
@@ -471,6 +481,8 @@ SAE_COLUMNS |= dict(
     instruction="mean instruction rating",
     fluency="mean fluency rating",
     mismatched="mean score for another latent's concept",
+    unsteered="mean score of unsteered text for the same concepts",
+    outcome="mean of the steering score less the larger of these two",
     retained_activation="mean share of activation left",
     retention_rate="share of edits after which a latent is active",
     frequency="share of tokens at which a latent is active",

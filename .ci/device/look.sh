@@ -1,0 +1,1 @@
+cat /tmp/run.log /tmp/res/log/status; for f in /tmp/res/log/*.log; do echo "== $f"; grep -v -i -e warn -e skipped -e "^ *return" -e "rsuffix" $f | tail -${1:-3} | cut -c1-170; done; nvidia-smi --query-gpu=name,utilization.gpu,memory.used --format=csv,noheader; uptime; free -g | sed -n 2p; df -h /dev/shm | tail -1
