@@ -343,8 +343,8 @@ def steering_answer(texts: pd.DataFrame,  # from `steered_texts`
     return (f"One instruction, {steered.steered.nunique()} latents: {percent(changed.iloc[0])} of the texts "
             f"change at {changed.index[0]:g} × the max activation and {percent(changed.iloc[-1])} at "
             f"{changed.index[-1]:g} ×; at the largest factor their NLL is {nll.iloc[-1]:+.1f} nats per token "
-            "from that of the unsteered text. This is to be read, not to be counted: on this LM the steering "
-            "score has not passed its controls.")
+            "from that of the unsteered text. This is to be read, not to be counted: a steering score needs "
+            "its controls, see the steering gate.")
 
 # %% ../../nbs/app/report_parts.ipynb #55c47d69
 def steering_part(s: Subject,  # the subject
@@ -407,8 +407,8 @@ def agreement_answer(saes: pd.DataFrame,  # from `sae_table`
     verdict = "significant" if t.p < 0.05 else "not significant"
     limit = f" With {t.n} SAEs only |τ_b| of {critical(t.n):.2f} or more would be." if t.n <= 40 else ""
     return (f"Over {t.n} SAEs interpretability and steering score agree with τ_b = {t.tau:.2f} "
-            f"[{t.low:.2f}, {t.high:.2f}], which is {verdict} at 5 % (p = {t.p:.2g}).{limit} The steering "
-            "score has not passed its controls on this LM, so this says nothing about steering.")
+            f"[{t.low:.2f}, {t.high:.2f}], which is {verdict} at 5 % (p = {t.p:.2g}).{limit} A steering "
+            "score counts only where its controls come out right and SAEs differ in it by more than noise.")
 
 # %% ../../nbs/app/report_parts.ipynb #da10c57c
 def rated_item(r,  # row of the rated texts, as a named tuple
