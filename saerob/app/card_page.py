@@ -78,6 +78,9 @@ def card_parts(found: dict) -> list:  # of dicts: id, title, blocks
         caption = "The content latents of the sample with the highest output score."
         block = table_block(steering_cells(found), caption, words=True)
         parts.append(("steering", "Latents to try for steering", [block]))
+    if found.get("gate") or found.get("utility"):
+        tested = [x for x in said["steering"] if x.startswith(("The steering gate", "The steering score"))]
+        parts.append(("utility", "Does steering work here?", [paragraph(*tested, kind="answer")]))
     return [dict(id=id, title=title, blocks=blocks) for id, title, blocks in parts]
 
 # %% ../../nbs/app/card_page.ipynb #d60afa5b
