@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FACTS', 'render', 'neuronpedia_url', 'ShownToken', 'strongest_texts', 'FactKind', 'Fact', 'card_facts', 'Card',
-           'latent_cards', 'cards', 'save_cards']
+           'described_latents', 'latent_cards', 'cards', 'save_cards']
 
 # %% ../../nbs/judging/cards.ipynb #57042acb
 import re
@@ -18,7 +18,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from ..core.checks import kind_of, whole
 from ..core.records import atomic
-from .concepts import concepts_of
+from .concepts import concepts_of, latent_names
 from ..latents.activations import LatentStats, latent_indices, stats_for
 from ..latents.directions import logit_lens, spell
 from ..model.subject import Subject
@@ -137,6 +137,18 @@ class Card:
     writes: list  # the tokens that its direction writes
 
 # %% ../../nbs/judging/cards.ipynb #895ad569
+def described_latents(
+    s: Subject,  # an LM with an SAE
+    latents: list,  # indices
+    stats: LatentStats,  # where latents are most active
+) -> list:  # of texts
+    "What is known of latents in words: a name and a description that ship with saerob, else words they are on."
+    words = [c.description for c in concepts_of(s, latents, stats).values()]
+    given = latent_names(s)
+    named = given.name + ": " + given.description
+    return [named.get(latent, word) for latent, word in zip(latents, words)]
+
+
 def latent_cards(
     s: Subject,  # an LM with an SAE
     latents,  # indices
@@ -148,7 +160,7 @@ def latent_cards(
     stats = stats_for(s, stats)
     latents = latent_indices(s, latents).tolist()
     known = stats.table.loc[latents, ["frequency", "max_activation"]]
-    known["description"] = [c.description for c in concepts_of(s, latents, stats).values()]
+    known["description"] = described_latents(s, latents, stats)
     if scores is not None:
         kind_of(scores, "scores", pd.DataFrame, "delta_token_confidence(s, latents)")
         scores = scores.reindex(latents)

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['GATE_CONDITIONS', 'SHARES', 'COLUMNS', 'MEASURED', 'LIMIT', 'LEAST_TOPICS', 'LEAST_RANDOM', 'TopicHalves',
-           'topic_halves', 'example_residuals', 'median_norm', 'diffmean_directions', 'topic_latents',
-           'BlockDirections', 'random_directions', 'gate_directions', 'gate_texts', 'topic_similarities', 'rate_gate',
-           'direction_scores', 'gate_scores', 'gate_table', 'gate_verdict', 'Gate', 'steering_gate']
+           'topic_halves', 'example_residuals', 'median_norm', 'diffmean_directions', 'topic_latents', 'calibrated_f1',
+           'supervised_latents', 'BlockDirections', 'random_directions', 'gate_directions', 'gate_texts',
+           'topic_similarities', 'rate_gate', 'direction_scores', 'gate_scores', 'gate_table', 'gate_verdict', 'Gate',
+           'steering_gate']
 
 # %% ../../nbs/steering/gate.ipynb #96788213
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from ..model.contexts import without_massive
 from ..model.generation import distinct
 from ..model.subject import Subject
 from .generate import _block_outputs, steer
+from .scores import output_score
 from .utility import split_instructions
 
 # %% ../../nbs/steering/gate.ipynb #aa5cc890
@@ -123,6 +125,51 @@ def topic_latents(
         unseen = _aurocs(unseen_z[:, best], unseen_about == topic)
         rows += [(topic, int(i), auroc[i], u) for i, u in zip(best, unseen)]
     return pd.DataFrame(rows, columns=["topic", "latent", "auroc", "auroc_unseen"])
+
+# %% ../../nbs/steering/gate.ipynb #f1a70c02
+def _f1(over, own):
+    "F1 score [columns] of marking some texts [texts, columns] where others [texts] should be."
+    hits = over[own].sum(0)
+    return 2*hits/np.maximum(over.sum(0) + own.sum(), 1)
+
+def calibrated_f1(
+    z: np.ndarray,  # [texts, columns] activations, 0 where a latent is off
+    own: np.ndarray,  # [texts] bool: is the text about the topic?
+    calibrate: np.ndarray,  # [texts] bool: texts on which the threshold is chosen; the others are tested
+) -> np.ndarray:  # [columns] between 0 and 1
+    "F1 score of telling texts by a threshold that was chosen on other texts."
+    known, about = z[calibrate], own[calibrate]
+    values = np.sort(known, axis=0)
+    limits = (values + np.vstack([np.zeros_like(values[:1]), values[:-1]]))/2  # half way between two texts
+    tried = np.stack([_f1((known >= limit) & (known > 0), about) for limit in limits])
+    best = np.take_along_axis(limits, tried.argmax(0)[None], 0)
+    tested = z[~calibrate]
+    return _f1((tested >= best) & (tested > 0), own[~calibrate])
+
+# %% ../../nbs/steering/gate.ipynb #f1a70c05
+def supervised_latents(
+    s: Subject,  # an LM with an SAE
+    halves: TopicHalves,  # latents are chosen by `made_from`
+    n: int = 1,  # latents per topic
+    candidates: int = 10,  # latents with the highest F1, among which the output score decides
+    **how,  # stats and more, as for `output_score`
+) -> pd.DataFrame:  # topic, latent, f1, output_score; best first
+    "Latents that detect a topic, and of these the ones that write what their direction spells (Arad et al.)."
+    n = whole(n, "n", 1, whole(candidates, "candidates", 1))
+    texts = [e for examples in halves.made_from.values() for e in examples]
+    about = np.array([topic for topic, examples in halves.made_from.items() for _ in examples])
+    z = _largest_activations(s, example_residuals(s, texts))
+    tables = []
+    for topic in halves.made_from:
+        own = about == topic
+        f1 = calibrated_f1(z, own, np.arange(len(z)) % 2 == 0)
+        best = np.lexsort((z[~own].mean(0) - z[own].mean(0), -f1))[:candidates]
+        tables.append(pd.DataFrame(dict(topic=topic, latent=best, f1=f1[best])))
+    table = pd.concat(tables, ignore_index=True)
+    scores = output_score(s, sorted(set(table.latent)), **how).output_score
+    table["output_score"] = table.latent.map(scores)
+    order = table.sort_values("output_score", ascending=False, kind="stable")
+    return order.groupby("topic", sort=False).head(n).set_index("topic").loc[[*halves.made_from]].reset_index()
 
 # %% ../../nbs/steering/gate.ipynb #61ada669
 class BlockDirections(NamedTuple):

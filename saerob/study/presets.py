@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SMOKE', 'LAPTOP', 'AXBENCH_FACTORS', 'GPU', 'PAPER', 'PRESETS', 'Effort', 'AttackSize', 'SteeringSize', 'StudySize',
-           'Preset', 'laptop_effort', 'preset']
+           'Preset', 'laptop_effort', 'lent_effort', 'preset']
 
 # %% ../../nbs/study/presets.ipynb #ff0bfc1e
 from dataclasses import asdict, dataclass, replace
@@ -149,13 +149,22 @@ LAPTOP = Preset(
 AXBENCH_FACTORS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0)
 _EVERY_ROW = tuple(Effort(name, None, texts=24) for name in SCENARIOS if name != "untargeted_suffix")
 
+
+def lent_effort(
+    name: str,  # of a scenario
+) -> Effort:
+    "What a GPU that is lent for 25 minutes can afford for a scenario."
+    if name.endswith("activate"):
+        return Effort(name, 100, 1 if "replacement" in name else 6, 100, latents=1)
+    return Effort(name, 200, 1, 200) if "replacement" in name else Effort(name, 1000, 12, 200)
+
+
 GPU = replace(
     LAPTOP,
     name="gpu",
-    study=StudySize(
-        n_random=100, n_steered=100, n_instructions=10, n_new=64, n_texts=24, n_contexts=1024
-    ),
-    grid=GridPlan(steps=30_000),
+    attack=AttackSize(48, 1000, tuple(lent_effort(n) for n in SCENARIOS if n != "untargeted_suffix")),
+    study=StudySize(n_random=100, n_steered=100, n_texts=8, n_contexts=1024),
+    grid=GridPlan(l0s=(20, 40, 80), steps=7400, batch=4096, again=(), blocks=620, depths=(15,)),
     device="cuda",
     dtype="bfloat16",
 )
