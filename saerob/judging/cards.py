@@ -142,7 +142,7 @@ def described_latents(
     latents: list,  # indices
     stats: LatentStats,  # where latents are most active
 ) -> list:  # of texts
-    "What is known of latents in words: a name and a description that ship with saerob, else words they are on."
+    "What latents stand for: a name and a description that ship with saerob, else words they are on."
     words = [c.description for c in concepts_of(s, latents, stats).values()]
     given = latent_names(s)
     named = given.name + ": " + given.description

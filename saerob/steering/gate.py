@@ -169,7 +169,8 @@ def supervised_latents(
     scores = output_score(s, sorted(set(table.latent)), **how).output_score
     table["output_score"] = table.latent.map(scores)
     order = table.sort_values("output_score", ascending=False, kind="stable")
-    return order.groupby("topic", sort=False).head(n).set_index("topic").loc[[*halves.made_from]].reset_index()
+    first = order.groupby("topic", sort=False).head(n).set_index("topic")
+    return first.loc[[*halves.made_from]].reset_index()
 
 # %% ../../nbs/steering/gate.ipynb #61ada669
 class BlockDirections(NamedTuple):
