@@ -74,6 +74,22 @@ def _indexed(name, tensor, index, value=()) -> bool:
     return gpu
 
 # %% ../../nbs/app/pretend_gpu.ipynb #bb1acadb
+_LOOKS = (T.item, T.tolist, T.__bool__, T.__int__, T.__float__, T.__index__, T.cpu, T.nonzero, torch.nonzero,
+          T.masked_select, torch.masked_select, T.equal, torch.equal, T.unique, torch.unique,
+          torch.linalg.solve)
+
+def _waits(function, args, kwargs) -> bool:
+    "Whether Python cannot go on from an operation before the GPU has done all that it was told."
+    if not args or not isinstance(args[0], torch.Tensor) or not on_gpu(args[0]): return False
+    if function in _LOOKS: return True
+    if function == T.to:
+        where = [*args[1:], kwargs.get("device")]
+        devices = [w for w in where if isinstance(w, (str, torch.device))]
+        others = [w for w in where if isinstance(w, torch.Tensor)]
+        return any(not is_gpu(w) for w in devices) or any(not on_gpu(w) for w in others)
+    masks = [i for i in _tensors(args[1:2]) if i.dtype == torch.bool and on_gpu(i)]
+    return function in _INDEXING and bool(masks)
+
 def _moved(tensor, *args, **kwargs):
     "What `Tensor.to` gives: the arithmetic stays on the CPU, the mark says where it would be."
     gpu = on_gpu(tensor)
@@ -89,9 +105,14 @@ def _moved(tensor, *args, **kwargs):
 
 class PretendedGPU(TorchFunctionMode):
     "Within it tensors carry marks, and meet only in one place."
+    def __init__(self):
+        super().__init__()
+        self.waits = []  # names of the operations that made Python wait for the GPU
+
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
         name = getattr(function, "__name__", "an operation")
+        if _waits(function, args, kwargs): self.waits.append(name)
         if function == T.device.__get__: return torch.device("cuda" if on_gpu(args[0]) else "cpu")
         if function == T.is_cuda.__get__: return on_gpu(args[0])
         if function == T.to: return _moved(*args, **kwargs)
@@ -136,8 +157,7 @@ def pretended_gpu():
         stack.enter_context(pretend.object(torch.nn.Module, "to", _module_to))
         stack.enter_context(pretend.object(torch, "Generator", _Generator))
         stack.enter_context(pretend.object(torch, "autocast", lambda *args, **kwargs: nullcontext()))
-        stack.enter_context(PretendedGPU())
-        yield
+        yield stack.enter_context(PretendedGPU())
 
 def moved_to_gpu(
     s: Subject,  # made before or within `pretended_gpu`

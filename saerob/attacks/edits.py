@@ -40,6 +40,7 @@ class EditablePrompt:
         cacheable = self.head.shape[1] > 0 and self.n_read <= self.n + self.tail.shape[1]
         self.past = self.s.prefix(self.head) if cacheable else None  # what candidates share, run once
         self.special = torch.tensor(special_ids(self.s))
+        self.around = self.head.cpu(), self.tail.cpu()  # for what is done with ids in main memory
 
     def __len__(self):
         "Tokens of the whole prompt, edit and instruction included."
@@ -63,6 +64,13 @@ def whole(self: EditablePrompt, edits: torch.LongTensor) -> torch.LongTensor:
     return torch.cat([self.head.expand(len(edits), -1), self.rest(edits)], 1)
 
 @patch
+def in_memory(self: EditablePrompt, edits: torch.LongTensor) -> torch.LongTensor:
+    "Whole prompts for edits [batch, n], in main memory: nothing waits for a GPU."
+    head, tail = self.around
+    rows = len(edits)
+    return torch.cat([head.expand(rows, -1), edits.cpu(), tail.expand(rows, -1)], 1)
+
+@patch
 def without_instruction(self: EditablePrompt, edits: torch.LongTensor) -> torch.LongTensor:
     "Prompts for edits [batch, n] up to the end of the text."
     return self.whole(edits)[:, :len(self) - self.n_after]
@@ -76,8 +84,9 @@ def has_special(self: EditablePrompt, edits: torch.LongTensor) -> torch.BoolTens
 @patch
 def valid(self: EditablePrompt, edits: torch.LongTensor) -> torch.BoolTensor:
     "[batch]: could somebody have typed it? Its text gives its tokens back, alone and with the instruction."
-    s = self.s
-    typed = s.round_trips(self.without_instruction(edits)) & s.round_trips(self.whole(edits))
+    whole = self.in_memory(edits)
+    typed = self.s.round_trips(whole)
+    if self.n_after: typed &= self.s.round_trips(whole[:, :-self.n_after])
     return typed & ~self.has_special(edits)
 
 @patch

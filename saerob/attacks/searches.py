@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .language import Search, whole_or_none
 from .proposals import begin, favourites, random_tokens, rounds, substitutions
 from .published import DEFECTS, PublishedGCG, li2025  # noqa: F401 (one place for all searches)
-from .state import AttackState
+from .state import AttackState, fetched
 from .token_shifts import ShiftModel, ShiftTable, load_shifts, prefilter, ridge
 from ..core.checks import number, one_of, text as check_text, whole
 from ..model.subject import Subject, SubjectError
@@ -234,7 +234,7 @@ def one_batch(
     measured = state.residuals[:, -1].float()
     changed = (new != here).long().argmax(1)
     for position in range(len(here)):
-        rows = changed == position
+        rows = (changed == position).nonzero()[:, 0]
         model.learn(position, new[rows, position], measured[rows.to(measured.device)], base[position])
     return len(new)
 
@@ -248,18 +248,20 @@ def best_predictions(
     region=None,  # a `TrustRegion`; None: all tokens are considered
 ) -> torch.LongTensor:  # [up to size, n]
     "The substitutions with the best predicted scores over all positions that were not tried before."
-    tokens, positions, scores = [], [], []
+    found, scores = [], []
     for position in range(len(here)):
         right, offset = model.prediction(position, base[position])
-        near = slice(None) if region is None else region.nearest(model.left @ right + offset)
+        near = None if region is None else region.nearest(model.left @ right + offset)
+        left = model.left if near is None else model.left[near]
         n_best = max(500, 5*size)
-        rows, score = prefilter(state.prompt.s, state.objective, model.left[near], right, offset, n_best)
-        tokens.append(model.tokens[near][rows.cpu()])
-        positions.append(torch.full((len(rows),), position))
+        rows, score = prefilter(state.prompt.s, state.objective, left, right, offset, n_best)
+        found.append(rows if near is None else near[rows])
         scores.append(score)
-    order = torch.cat(scores).argsort().cpu()
+    order, *found = fetched(torch.cat(scores).argsort(), *found)
+    tokens = torch.cat([model.tokens[rows] for rows in found])
+    positions = torch.arange(len(here)).repeat_interleave(torch.tensor([len(rows) for rows in found]))
     edits = here.repeat(len(order), 1)
-    edits[torch.arange(len(order)), torch.cat(positions)[order]] = torch.cat(tokens)[order]
+    edits[torch.arange(len(order)), positions[order]] = tokens[order]
     return state.filter_candidates(edits, size)
 
 # %% ../../nbs/attacks/searches.ipynb #b204edb3
@@ -280,7 +282,7 @@ class TrustRegion:
     ) -> torch.LongTensor:  # rows, a share of all
         "The rows nearest to the unedited text's residual, by cosine."
         near = torch.cosine_similarity(predicted, self.unedited[None])
-        return near.topk(max(1, round(self.share*len(near)))).indices.cpu()
+        return near.topk(max(1, round(self.share*len(near)))).indices
 
     def adapt(
         self,

@@ -7,7 +7,7 @@ __all__ = ['GRID_COLUMNS', 'Member', 'GridPlan', 'grid_sizes', 'published_grid',
            'GridStream', 'grid_stream', 'claim_folder', 'make_grid', 'GridSubjects', 'grid_subjects', 'measure_grid']
 
 # %% ../../nbs/saes/grid.ipynb #01f63fcc
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,11 +59,15 @@ class GridPlan:
     context: int = 128  # tokens per context
     texts: str|None = None  # a data set that `read_texts` reads; None: Brown and text written by the LM
     limit: int|None = None  # of its texts, how many are read; None: all
+    depths: tuple = ()  # further blocks, each with a grid like this one
 
     def __post_init__(self):
         each(self.l0s, "l0s", whole, 1)
         each(self.archs, "archs", one_of, ARCHITECTURES)
         if len(self.again): each(self.again, "again", one_of, ARCHITECTURES)
+        if len(self.depths): each(self.depths, "depths", whole, 0)
+        if self.layer in self.depths:
+            raise ValueError(f"block {self.layer} is the layer: depths name others.")
         for name in ("layer", "seed"): whole(getattr(self, name), name, 0)
         for name in ("d_sae", "steps", "blocks", "batch", "context"): whole(getattr(self, name), name, 1)
         if self.limit is not None: whole(self.limit, "limit", 1)
@@ -86,6 +90,12 @@ def members(self: GridPlan) -> list:  # of `Member`
 def rows(self: GridPlan) -> list:  # of pairs (architecture, seed)
     "What is trained together: the sparsities of one architecture with one seed."
     return list(dict.fromkeys((m.arch, m.seed) for m in self.members()))
+
+@patch
+def by_block(self: GridPlan) -> dict:  # what the names of its SAEs begin with, to a `GridPlan` of one block
+    "A plan for each block that a grid reads."
+    if not self.depths: return {"": self}
+    return {f"block{b}-": replace(self, layer=b, depths=()) for b in (self.layer, *self.depths)}
 
 # %% ../../nbs/saes/grid.ipynb #b8cf6aad
 def grid_sizes(
@@ -235,7 +245,7 @@ def claim_folder(
     plan: GridPlan,  # the plan
 ) -> None:
     "Note how the SAEs of a folder are trained. Raises `ValueError` if they were trained in another way."
-    which = ("l0s", "archs", "again")
+    which = ("l0s", "archs", "again", "depths")
     how = {k: v for k, v in asdict(plan).items() if k not in which}
     agree(plan.folder/"manifest.json", manifest(how, plan.seed))
 
@@ -250,11 +260,12 @@ def make_grid(
     for row in rows:
         if row not in known:
             raise ValueError(f"the grid has no row {row}; it has {', '.join(map(str, known))}.")
-    claim_folder(plan)
     torch.set_flush_denormal(True)  # denormal numbers halve a CPU's speed
-    stream, about = grid_stream(plan)
-    for arch, seed in tqdm(rows, desc="architectures"):
-        train_row(plan, arch, seed, stream, about)
+    for part in plan.by_block().values():
+        claim_folder(part)
+        stream, about = grid_stream(part)
+        for arch, seed in tqdm(rows, desc="architectures"):
+            train_row(part, arch, seed, stream, about)
 
 # %% ../../nbs/saes/grid.ipynb #f1fb78c1
 class GridSubjects(NamedTuple):
@@ -266,7 +277,10 @@ def grid_subjects(
     plan: GridPlan=GridPlan(),  # the plan
     dtype: str="bfloat16",  # of the LM
 ) -> GridSubjects:
-    "The SAEs of a grid, all on one LM."
+    "The SAEs of a grid, all on one LM and block. Raises ValueError for a plan with several depths."
+    if plan.depths:
+        raise ValueError("this grid reads several blocks, and a study is of one: "
+                         "take a plan of plan.by_block().")
     names = [m.name for m in plan.members()]
     there = [n for n in names if (plan.folder/n/"cfg.json").exists()]
     missing = [n for n in names if n not in there]
@@ -289,10 +303,13 @@ def measure_grid(
     n_loss: int=8,  # of these, for the LM's loss, which needs the whole model
 ) -> pd.DataFrame:  # index sae; arch, l0_target, seed, and the columns of `quality`
     "Quality of every trained member on held-out text. Raises `FileNotFoundError` where none is trained."
-    subjects = grid_subjects(plan, "float32").subjects
-    if not subjects:
+    found = {first: grid_subjects(part, "float32").subjects for first, part in plan.by_block().items()}
+    if not any(found.values()):
         raise FileNotFoundError(f"{plan.folder} holds no trained SAE of this grid: run `saerob grid` first.")
     heldout = grid_texts(plan, Subject.load(plan.lm, layer=plan.layer, dtype="bfloat16"))["heldout"]
-    df = quality(subjects, evenly(heldout, n_contexts), n_loss).rename_axis("sae")
-    members = [dict(sae=m.name, arch=m.arch, l0_target=m.l0, seed=m.seed) for m in plan.members()]
+    read = evenly(heldout, n_contexts)
+    parts = [quality(some, read, n_loss).rename(index=first.__add__) for first, some in found.items() if some]
+    df = pd.concat(parts).rename_axis("sae")
+    members = [dict(sae=first + m.name, arch=m.arch, l0_target=m.l0, seed=m.seed)
+               for first in plan.by_block() for m in plan.members()]
     return pd.DataFrame(members).set_index("sae").join(df, how="right")

@@ -110,6 +110,12 @@ class Preset:
         if self.device is not None: text(self.device, "device")
         one_of(self.dtype, "dtype", DTYPES)
 
+    def by_block(self):
+        "One preset for each block that the grid reads, since a study is of SAEs at one."
+        plans = self.grid.by_block()
+        if len(plans) == 1: return [self]
+        return [replace(self, name=f"{self.name}-block{plan.layer}", grid=plan) for plan in plans.values()]
+
 # %% ../../nbs/study/presets.ipynb #a55b8cfe
 _SMOKE_OTHERS = (
     Effort("targeted_suffix", 400, texts=2, batch=100),
