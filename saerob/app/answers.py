@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['SEARCH_NAMES', 'SCORE_COLUMNS', 'STEER_COLUMNS', 'MEASURED', 'named_search', 'named_constraint', 'switch_goal',
-           'latents_changed', 'attack_row', 'percent', 'measured_as', 'controls_said', 'attack_sentences',
-           'attack_summary', 'summary_sentence', 'attack_drawing', 'bars_drawing', 'dots_drawing', 'score_latents',
-           'evenly_spread', 'check_reference', 'stats_of', 'both_ends', 'words_written', 'score_sentences',
-           'scores_drawing', 'steered_lines', 'steer_drawing', 'ends_said', 'study_sentences', 'explained',
-           'study_page', 'legend']
+           'latents_changed', 'goal_of_row', 'controlled', 'attack_row', 'Defence', 'judged', 'n_reported',
+           'defended_row', 'percent', 'measured_as', 'controls_said', 'attack_sentences', 'found_said', 'short_form',
+           'withheld_said', 'defence_said', 'attack_summary', 'summary_sentence', 'attack_drawing', 'bars_drawing',
+           'dots_drawing', 'score_latents', 'evenly_spread', 'check_reference', 'stats_of', 'both_ends',
+           'words_written', 'score_sentences', 'scores_drawing', 'steered_lines', 'steer_drawing', 'ends_said',
+           'study_sentences', 'explained', 'study_page', 'legend']
 
 # %% ../../nbs/app/answers.ipynb #a200319a
 from pathlib import Path
+from typing import NamedTuple
 
 from .options import text_lines
 
@@ -83,21 +85,31 @@ def _stacked(z):
     return torch.stack(z)
 
 # %% ../../nbs/app/answers.ipynb #22a200d8
-def attack_row(s,  # the subject
+def goal_of_row(s,  # the subject
+                text: str,  # to attack
+                target: str | None,  # text to move towards
+                switch,  # a `Switch` goal, whose latent may be left open; None: another goal
+                readout,  # how texts are read
+               ):  # a goal
+    "Away from the text, towards a target, or one latent. Raises `SubjectError`."
+    from saerob.attacks import Targeted, Untargeted
+    if switch is not None: return switch_goal(s, text, switch, target, readout)
+    return Targeted(target) if target else Untargeted()
+
+
+def controlled(s,  # the subject
                text: str,  # to attack
-               target: str | None = None,  # text to move towards
-               switch=None,  # a `Switch` goal, whose latent may be left open
+               goal,  # with its latent or target
                control: bool = True,  # also random tokens at equal forward passes?
+               lm=None,  # the subject whose change is measured; None: the same
                **how,  # edit, search, constraint, budget, readout, seed: as for `attack`
               ) -> dict:
-    "One attack beside its controls. Raises `SubjectError`."
-    from saerob.attacks import Random, Suffix, Targeted, Untargeted, attack
+    "One attack beside its controls."
+    from saerob.attacks import Random, Suffix, Switch, attack
+    from saerob.attacks.attack import lm_change
 
-    goal = Targeted(target) if target else Untargeted()
     out = dict(edit="suffix" if isinstance(how["edit"], Suffix) else "replacement")
-    if switch is not None:
-        goal = switch_goal(s, text, switch, target, how["readout"])
-        out |= dict(latent=goal.latent, switch="on" if goal.on else "off")
+    if isinstance(goal, Switch): out |= dict(latent=goal.latent, switch="on" if goal.on else "off")
     r = attack(s, text, goal=goal, **how)
     out |= dict(before=r.before, natural=r.natural)
     if control:
@@ -105,7 +117,72 @@ def attack_row(s,  # the subject
         out |= dict(random=q.after, random_inserted=q.inserted, random_success=q.success)
     found = ("after", "inserted", "adversarial_text", "success", "feasible", "round_trips", "forwards")
     out |= {name: getattr(r, name) for name in found} | dict(search=type(r.search).__name__)
-    return out | latents_changed(s, r, how["readout"]) | r.lm_change._asdict()
+    change = lm_change(lm or s, *r.prompts)
+    return out | latents_changed(s, r, how["readout"]) | change._asdict()
+
+# %% ../../nbs/app/answers.ipynb #630360f2
+def attack_row(s,  # the subject
+               text: str,  # to attack
+               target: str | None = None,  # text to move towards
+               switch=None,  # a `Switch` goal, whose latent may be left open
+               control: bool = True,  # also random tokens at equal forward passes?
+               defence=None,  # a `Defence` that the attack goes through
+               **how,  # edit, search, constraint, budget, readout, seed: as for `attack`
+              ) -> dict:
+    "One attack beside its controls. Raises `SubjectError`."
+    if defence is not None: return defended_row(s, defence, text, target, switch, control, **how)
+    return controlled(s, text, goal_of_row(s, text, target, switch, how["readout"]), control, **how)
+
+# %% ../../nbs/app/answers.ipynb #6c884528
+class Defence(NamedTuple):
+    "A defence that an attack goes through."
+    words: str  # its name and setting, such as "margin:1"
+    subject: object  # the defended subject
+
+
+def judged(s,  # the subject that judges
+           text: str,  # that was attacked
+           goal,  # what was wanted
+           edited,  # [1, n] token ids of a prompt with an edit
+           readout,  # how texts are read
+          ) -> float:  # as the goal measures it
+    "What an edit that was found on another subject does to this one's report."
+    from saerob.model.readout import read_both, tokenise
+    prompt = tokenise(s, text, readout)
+    reading = read_both(s, edited, prompt.n_read, readout.pool)
+    return goal.objective(s, prompt, readout).metric(*reading).item()
+
+
+def n_reported(s, text, readout):
+    "How many latents are reported of a text."
+    from saerob.model.readout import read, tokenise
+    prompt = tokenise(s, text, readout)
+    return int((read(s, prompt.ids, prompt.n_read, readout.pool) > 0).sum())
+
+# %% ../../nbs/app/answers.ipynb #9ba048ed
+def defended_row(s,  # the undefended subject
+                 defence: Defence,  # what the attack goes through
+                 text: str,  # to attack
+                 target: str | None,  # text to move towards
+                 switch,  # a `Switch` goal, whose latent may be left open
+                 control: bool,  # also random tokens at equal forward passes?
+                 **how,  # edit, search, constraint, budget, readout, seed: as for `attack`
+                ) -> dict:
+    "One attack through a defence, with what is withheld and the undefended result. Raises `SubjectError`."
+    from saerob.attacks import attack
+    from saerob.model.subject import SubjectError
+
+    d, readout = defence.subject, how["readout"]
+    for what in [x for x in (text, target) if x]:
+        if not n_reported(d, what, readout):
+            raise SubjectError(f"{defence.words} withholds everything of {what[:40]!r}: make it milder.")
+    goal = goal_of_row(d, text, target, switch, readout)
+    row = controlled(d, text, goal, control, lm=s, **how)
+    without = attack(s, text, goal=goal, **how)
+    kept = n_reported(d, text, readout)/max(1, n_reported(s, text, readout))
+    naive = judged(d, text, goal, without.prompts[1], readout)
+    return row | dict(defence=defence.words, withheld=1 - kept, undefended=without.after,
+                      undefended_inserted=without.inserted, not_adaptive=naive)
 
 # %% ../../nbs/app/answers.ipynb #576bcb34
 def percent(x: float) -> str:  # such as "15 %"
@@ -135,22 +212,52 @@ def controls_said(row: dict,  # of `attack_row`
 def attack_sentences(row: dict,  # of `attack_row`
                     ) -> list:  # of sentences
     "What an attack on one text found."
+    return found_said(row) + defence_said(row)
+
+
+def found_said(row: dict) -> list:  # of sentences
+    "What was found, beside its controls, and what changed with it."
     spell = measured_as(row)
     if not row["feasible"]:
         return [f"No edit that keeps the constraint was found in {row['forwards']:.0f} forward passes."]
     if not row["forwards"]:
         return [f"Nothing was searched: the text has {spell(row['before'])}, and with the LM's own "
                 f"continuation {spell(row['natural'])}."]
-    short = percent if row.get("switch") != row.get("switch") or not row.get("switch") else "{:.2f}".format
-    who = f"latent {row['latent']:.0f}" if isinstance(row.get("switch"), str) else "the text"
-    verb = "has" if isinstance(row.get("target"), str) or who != "the text" else "keeps"
+    single = isinstance(row.get("switch"), str)
+    who = f"latent {row['latent']:.0f}" if single else "the text"
+    verb = "has" if isinstance(row.get("target"), str) or single else "keeps"
     said = [f"With {row['inserted']!r}, {who} {verb} {spell(row['after'])}."]
-    if others := controls_said(row, short): said.append(f"For comparison: {others}.")
+    if others := controls_said(row, short_form(row)): said.append(f"For comparison: {others}.")
     same = "stays the same" if row["same_next"] else "changes"
     said.append(f"The LM's likeliest next token {same} (KL {row['kl']:.2g} nats).")
     if row["lost"]: said.append(f"Latents lost, with words they raise: {row['lost']}.")
     if row["gained"]: said.append(f"Latents gained: {row['gained']}.")
     return said
+
+
+def short_form(row: dict):  # function from a number of the row to words
+    "A share in percent, or an activation."
+    return "{:.2f}".format if isinstance(row.get("switch"), str) else percent
+
+# %% ../../nbs/app/answers.ipynb #26928f89
+def withheld_said(share: float,  # of the undefended report; negative: more is reported
+                 ) -> str:
+    "What a defence withholds, in words."
+    if share < 0: return f"{percent(-share)} more than without it"
+    return f"{percent(share)} of the undefended report is withheld" if share else "as many as without it"
+
+
+def defence_said(row: dict,  # of `attack_row`
+                ) -> list:  # of sentences; empty without a defence
+    "What a defence reports and withholds, and the attack without it."
+    if not isinstance(row.get("defence"), str): return []
+    said = [f"All this is through the defence {row['defence']}, which the attack knows: it reports "
+            f"{row['active']:.0f} latents of the text, {withheld_said(row['withheld'])}."]
+    if not row["forwards"]: return said
+    spell = short_form(row)
+    return said + [f"Without the defence the same search leaves {spell(row['undefended'])} "
+                   f"({row['undefended_inserted']!r}). Through the defence that edit leaves "
+                   f"{spell(row['not_adaptive'])}: so much against an attacker who does not know it."]
 
 # %% ../../nbs/app/answers.ipynb #f0e11b78
 def attack_summary(df,  # rows of `attack_row`, with a note where one failed
@@ -166,11 +273,13 @@ def attack_summary(df,  # rows of `attack_row`, with a note where one failed
                 for c, k in dict(random="random_success", attack="success").items() if k in ok}
         rows = {f"success, {c}": share_interval(int(h.sum()), len(h)) for c, h in hits.items()}
     else:
-        columns = dict(before="before", natural="natural", random="random", attack="after")
+        columns = dict(before="before", natural="natural", random="random", attack="after",
+                       undefended="undefended") | {"not adaptive": "not_adaptive"}
         hits = {c: ok[k].astype(float) for c, k in columns.items() if k in ok}
         rows = {f"overlap, {c}": mean_interval(h) for c, h in hits.items()}
     if "random" in hits:
         rows["attack - random"] = paired_difference(hits["attack"], hits["random"])
+    if "withheld" in ok: rows["share withheld"] = mean_interval(ok.withheld.astype(float))
     table = {name: dict(mean=i.value, low=i.low, high=i.high, n=i.n) for name, i in rows.items()}
     return pd.DataFrame(table).T.rename_axis("condition").astype({"n": int})
 
@@ -185,9 +294,11 @@ def summary_sentence(summary,  # of `attack_summary`
     name = "success" if "success, attack" in summary.index else "overlap"
     what = "The attack succeeds on" if name == "success" else "After the attack the overlap is"
     found = f"{summary.n.max()} texts. {what} {said(f'{name}, attack')}"
-    others = {"random": "random tokens at as many forward passes", "natural": "the LM's own continuation"}
+    others = {"random": "random tokens at as many forward passes", "natural": "the LM's own continuation",
+              "undefended": "without the defence", "not adaptive": "the edit found without it"}
     rest = [f"{words}: {said(f'{name}, {c}')}" for c, words in others.items()
             if f"{name}, {c}" in summary.index]
+    if "share withheld" in summary.index: rest.append(f"withheld: {said('share withheld')}")
     return "; ".join([found, *rest]) + " (intervals at 95 %)."
 
 # %% ../../nbs/app/answers.ipynb #03a60c1a
@@ -220,10 +331,11 @@ def dots_drawing(rows):
     import seaborn as sns
     from saerob.app.figures import draw_conditions
     df = pd.DataFrame(rows)
-    names = dict(natural="the LM's own continuation", random="random tokens", after="attack")
+    names = dict(natural="the LM's own continuation", random="random tokens", after="attack",
+                 undefended="without the defence", not_adaptive="the edit found without it")
     dots = df[[c for c in names if c in df]].astype(float)
     means = attack_summary(df.drop(columns="switch", errors="ignore")).rename(columns=dict(mean="overlap"))
-    means = means.loc[[f"overlap, {'attack' if c == 'after' else c}" for c in dots]]
+    means = means.loc[[f"overlap, {dict(after='attack').get(c, c)}".replace("_", " ") for c in dots]]
     fig, ax = plt.subplots(figsize=(6.4, 1.2 + 0.6*len(means)), layout="constrained")
     draw_conditions(ax, dots.rename(columns=names), means)
     single = "switch" in df and df["switch"].notna().any()

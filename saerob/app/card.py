@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['CARD_SIZES', 'SCORES', 'RATED', 'CARD_FORMAT', 'ROBUSTNESS_PARTS', 'CardSize', 'card_size', 'quality_of',
-           'latents_of', 'select_latents', 'gate_of', 'utility_of', 'card', 'card_sentences', 'quality_said',
-           'latents_said', 'steering_said', 'missing_of', 'utility_said']
+           'latents_of', 'select_latents', 'gate_of', 'utility_of', 'plain_size', 'Making', 'card_tables', 'card',
+           'card_sentences', 'quality_said', 'latents_said', 'steering_said', 'utility_said', 'missing_of']
 
 # %% ../../nbs/app/card.ipynb #1bc39639
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from .card_defences import defence_table, defences_said
 from .report import kept_table
 from .robustness import robustness
 from .robustness_plan import RobustnessSize, constraint_name
@@ -24,6 +26,7 @@ from ..core.files import jsonable
 from ..core.records import manifest
 from ..core.statistics import mean_interval
 from ..core.texts import headlines, instructions, topics
+from ..core.workers import Workers
 from ..judging.concepts import latent_kinds
 from ..judging.offline import OfflineJudge
 from ..latents.activations import LatentStats, corpus_contexts, latent_stats
@@ -53,23 +56,28 @@ class CardSize:
     gate_random: int = 30  # random directions in it
     rated_latents: int = 0  # latents whose steered texts are rated; 0: none
     rated_prompts: int = 4  # instructions for these
+    defence_texts: int = 0  # texts that are attacked through two defences; 0: none
+    defence_budget: int = 200  # forward passes for each of them and each defence
 
     def __post_init__(self):
         text(self.name, "the name of a size")
-        for name in ("contexts", "loss_contexts", "latents", "shown", "new_tokens"):
+        for name in ("contexts", "loss_contexts", "latents", "shown", "new_tokens", "defence_budget"):
             whole(getattr(self, name), name, 1)
-        for name in ("gate_prompts", "gate_random", "rated_latents"): whole(getattr(self, name), name, 0)
+        for name in ("gate_prompts", "gate_random", "rated_latents", "defence_texts"):
+            whole(getattr(self, name), name, 0)
         whole(self.rated_prompts, "rated_prompts", 2)
         each(self.factors, "factors", number)
         kind_of(self.robustness, "robustness", RobustnessSize, "RobustnessSize()")
 
-
+# %% ../../nbs/app/card.ipynb #c3ceea3a
 CARD_SIZES = {
     "smoke": CardSize("smoke", 24, 4, 24, 3, (.5, 1., 2.), 16,
-                      RobustnessSize("card, smoke", texts=4, budget=200, gate_texts=12)),
-    "laptop": CardSize("laptop", gate_prompts=4, rated_latents=8),
+                      RobustnessSize("card, smoke", texts=4, budget=200, gate_texts=12),
+                      defence_texts=4, defence_budget=100),
+    "laptop": CardSize("laptop", gate_prompts=4, rated_latents=8, defence_texts=12),
     "gpu": CardSize("gpu", 512, 64, 1000, 10, (.25, .5, 1., 1.5, 2., 3.), 64,
-                    RobustnessSize("card, gpu", texts=120, budget=2000, oracle_texts=20), 10, 30, 100, 10)}
+                    RobustnessSize("card, gpu", texts=120, budget=2000, oracle_texts=20), 10, 30, 100, 10,
+                    defence_texts=40, defence_budget=2000)}
 
 def card_size(
     size: str | CardSize,  # a name in `CARD_SIZES`, or a size of your own
@@ -186,10 +194,51 @@ def utility_of(
                     stats=stats, conditions=RATED, max_new_tokens=size.new_tokens, seed=seed)
     return found.summary[["score", "low", "high", "latents"]].reset_index()
 
-# %% ../../nbs/app/card.ipynb #183127d4
-CARD_FORMAT = "saerob.card/1"  # changes when the file's keys do
+# %% ../../nbs/app/card.ipynb #75dadaa3
+CARD_FORMAT = "saerob.card/2"  # changes when the file's keys do
 
+def plain_size(size: CardSize) -> dict:
+    "A size as plain data; constraints by their names."
+    config = asdict(size)
+    config["robustness"]["constraints"] = [constraint_name(c) for c in size.robustness.constraints]
+    return config
 
+class Making(NamedTuple):
+    "One card in the making."
+    s: Subject  # the LM with its SAE
+    folder: Path  # of the records
+    size: CardSize  # how much
+    seed: int  # of everything random
+    workers: int | Workers  # who attacks
+    progress: bool | None  # show bars?
+    tell: Callable  # is told what comes next
+
+    def kept(self, name, make):
+        "A table, from its record if it was made before."
+        self.tell(name)
+        return kept_table(self.folder/name, plain_size(self.size), self.seed, self.s, make)
+
+# %% ../../nbs/app/card.ipynb #d8bd8a5b
+def card_tables(m: Making) -> dict:  # name to table: quality, latents, steering, gate, utility, defences
+    "The parts of a card that are tables, each measured once."
+    s, size, seed = m.s, m.size, m.seed
+    found = dict(quality=m.kept("quality", lambda: quality_of(s, size)))
+    stats = latent_stats(s, n_contexts=size.contexts)
+    latents = m.kept("latents", lambda: latents_of(s, stats, size.latents, seed))
+    found |= dict(latents=latents, steering=pd.DataFrame(), defences=pd.DataFrame())
+    if s.hook_out == s.hook and (latents.kind == "content").any():
+        options = dict(factors=size.factors, new_tokens=size.new_tokens, seed=seed)
+        found["steering"] = m.kept(
+            "steering", lambda: select_latents(s, size.shown, stats, latents, **options))
+    found["gate"] = m.kept("steering_gate", lambda: gate_of(s, size, seed))
+    found["utility"] = m.kept("utility", lambda: utility_of(s, size, stats, latents, seed))
+    if size.defence_texts:
+        m.tell("defences")
+        found["defences"] = defence_table(s, m.folder/"defences", size.defence_texts, size.defence_budget,
+                                          seed, m.workers, m.progress)
+    return found
+
+# %% ../../nbs/app/card.ipynb #214f9c24
 def card(
     s: Subject,  # an LM with an SAE
     folder: str | Path,  # of the records; continued if it holds some
@@ -197,38 +246,20 @@ def card(
     seed: int = 0,  # of everything random
     progress: bool | None = None,  # show bars: True always, False never, None at a terminal only
     tell: Callable = lambda line: None,  # is told what comes next
-) -> dict:  # plain data: format, manifest, quality, robustness, latents, steering, sentences
+    workers: int | Workers = 1,  # processes that share the attacks, see `Workers`
+) -> dict:  # plain data: format, manifest, quality, robustness, latents, steering, defences, sentences
     "All that is known of one SAE. Raises `SubjectError` without an SAE, ValueError for another's folder."
     if s.sae is None:
         raise SubjectError("this subject has no SAE: there is nothing to make a card of.")
     size = card_size(size)
-    folder = Path(folder)
-    config = asdict(size)
-    config["robustness"]["constraints"] = [constraint_name(c) for c in size.robustness.constraints]
-
-    def kept(name, make):
-        tell(name)
-        return kept_table(folder / name, config, seed, s, make)
-
-    found = dict(quality=kept("quality", lambda: quality_of(s, size)))
-    stats = latent_stats(s, n_contexts=size.contexts)
-    latents = kept("latents", lambda: latents_of(s, stats, size.latents, seed))
-    found["latents"] = latents
-    found["steering"] = pd.DataFrame()
-    if s.hook_out == s.hook and (latents.kind == "content").any():
-        options = dict(factors=size.factors, new_tokens=size.new_tokens, seed=seed)
-        found["steering"] = kept(
-            "steering", lambda: select_latents(s, size.shown, stats, latents, **options)
-        )
-    found["gate"] = kept("steering_gate", lambda: gate_of(s, size, seed))
-    found["utility"] = kept("utility", lambda: utility_of(s, size, stats, latents, seed))
-    report = robustness(
-        s, None, folder / "robustness", size.robustness, seed=seed, progress=progress, tell=tell
-    )
-    about = manifest(dict(size=config), seed, s.identity())
+    m = Making(s, Path(folder), size, seed, workers, progress, tell)
+    found = card_tables(m)
+    report = robustness(s, None, m.folder/"robustness", size.robustness, seed=seed, progress=progress,
+                        tell=tell, workers=workers)
+    about = manifest(dict(size=plain_size(size)), seed, s.identity())
     return _assembled(about, found, report, size)
 
-# %% ../../nbs/app/card.ipynb #52feaf58
+# %% ../../nbs/app/card.ipynb #9268d2e0
 ROBUSTNESS_PARTS = ("gate", "overlaps", "differences", "sentences")
 
 def _assembled(about, found, report, size):
@@ -243,72 +274,50 @@ def _assembled(about, found, report, size):
 def card_sentences(
     found: dict,  # the tables of a card
     shown: int = 5,  # latents named at either end
-) -> dict:  # section to sentences: quality, robustness, latents, steering, missing
+) -> dict:  # section to sentences: quality, robustness, defences, latents, steering, missing
     "What a card says, in words; every number is computed from its tables."
     report = found["robustness"]["sentences"]
     return dict(quality=quality_said(found["quality"]), robustness=[*report["gate"][:2], *report["search"]],
-                latents=latents_said(found["latents"], shown),
+                defences=defences_said(found["defences"]), latents=latents_said(found["latents"], shown),
                 steering=steering_said(found["steering"]) + utility_said(found),
                 missing=missing_of(found) + report["missing"])
 
-# %% ../../nbs/app/card.ipynb #0c902705
+# %% ../../nbs/app/card.ipynb #70e7bedf
 def quality_said(rows: list) -> list:  # of sentences
     "Quality in words, corpus by corpus."
     return [
         f"On {r['corpus']}, {r['l0']:.0f} latents are active at a token, {100 * r['dead']:.0f} % are never "
         f"active, {100 * r['fvu']:.0f} % of the residual's variance is left unexplained, and "
         f"{100 * r['recovered']:.0f} % of the LM's loss is recovered."
-        for r in rows
-    ]
+        for r in rows]
 
-
+# %% ../../nbs/app/card.ipynb #2319b2d7
 def latents_said(rows: list, shown: int) -> list:  # of sentences
     "How well latents hold in words, and which do and do not."
     table = pd.DataFrame(rows)
     kept = table.dropna(subset="retention_rate").sort_values(["retention_rate", "worst_retained"])
-    if kept.empty:
-        return ["No latent had a text of its own, so their robustness could not be measured."]
+    if kept.empty: return ["No latent had a text of its own, so their robustness could not be measured."]
     form = int((table.kind == "form").sum())
     i = mean_interval(kept.retention_rate)
-
-    def named(part):
-        return "; ".join(f"{int(r.latent)} ({r.strongest})" for r in part.itertuples())
-
     return [
         f"When one token nearby is changed, a latent stays active on its own texts in {100*i.value:.0f} % "
         f"[{100*i.low:.0f}, {100*i.high:.0f}] of the edits (mean over {len(kept)} latents); "
         f"{form} of the {len(table)} latents looked at are form latents.",
-        f"Most robust: {named(kept.tail(shown)[::-1])}.",
-        f"Least robust: {named(kept.head(shown))}.",
-    ]
+        f"Most robust: {_latents_named(kept.tail(shown)[::-1])}.",
+        f"Least robust: {_latents_named(kept.head(shown))}."]
 
+def _latents_named(rows):
+    "Latents by their numbers, each with its strongest token."
+    return "; ".join(f"{int(r.latent)} ({r.strongest})" for r in rows.itertuples())
 
+# %% ../../nbs/app/card.ipynb #569a7697
 def steering_said(rows: list) -> list:  # of sentences
     "The proposed latents in words."
     said = []
     for r in rows:
-        with_factor = (
-            f"factor {r['factor']:g}: {r['steered']!r}" if r["factor"] else "no factor that still reads"
-        )
-        said.append(
-            f"Latent {r['latent']} (writes {r['writes']}; active in {r['active_in']!r}), {with_factor}."
-        )
+        steered = f"factor {r['factor']:g}: {r['steered']!r}" if r["factor"] else "no factor that still reads"
+        said.append(f"Latent {r['latent']} (writes {r['writes']}; active in {r['active_in']!r}), {steered}.")
     return said
-
-
-def missing_of(found: dict) -> list:  # of sentences
-    "What a card does not say, and why."
-    said = []
-    if not found["quality"]:
-        said.append("Quality: this SAE writes elsewhere than it reads, as a transcoder does.")
-    if not found["steering"]:
-        said.append("Steering: not defined for this SAE, or no content latent was found.")
-    if found["gate"]: return said
-    return said + [
-        "Whether steering works at this block: the steering gate was not run, so the latents above "
-        "are proposals, and no score of theirs is compared."
-    ]
-
 
 def utility_said(found: dict) -> list:  # of sentences
     "What the steering gate and the rated texts say."
@@ -322,3 +331,17 @@ def utility_said(found: dict) -> list:  # of sentences
                            for r in found["utility"])
         said.append(f"The steering score of {found['utility'][0]['latents']} latents, from 0 to 2: {scores}.")
     return said
+
+# %% ../../nbs/app/card.ipynb #5578fcb5
+def missing_of(found: dict) -> list:  # of sentences
+    "What a card does not say, and why."
+    said = []
+    if not found["quality"]:
+        said.append("Quality: this SAE writes elsewhere than it reads, as a transcoder does.")
+    if not found["steering"]:
+        said.append("Steering: not defined for this SAE, or no content latent was found.")
+    if not found["defences"]: said.append("Defences: no text was attacked through one.")
+    if found["gate"]: return said
+    return said + [
+        "Whether steering works at this block: the steering gate was not run, so the latents above "
+        "are proposals, and no score of theirs is compared."]

@@ -13,23 +13,9 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from .answers import check_reference
-from saerob.app.options import (
-    AS_CSV,
-    DEVICE,
-    DTYPE,
-    FIGURE,
-    HOW,
-    LAYER,
-    LM,
-    OVERWRITE,
-    REFERENCE,
-    RESUME,
-    SAE,
-    SEED,
-    TRUST,
-    check_under_test,
-    load_subject,
-)
+from .options import (
+    AS_CSV, DEVICE, DTYPE, FIGURE, HOW, LAYER, LM, OVERWRITE, RAY, REFERENCE, RESUME, SAE, SEED, TRUST,
+    WORKERS, check_under_test, load_subject, named_workers)
 from .robustness_command import outputs
 
 # %% ../../nbs/app/card_command.ipynb #7112443a
@@ -47,23 +33,27 @@ def card_command(
     trust: TRUST = False,
     scale: SIZE = "smoke",
     seed: SEED = 0,
+    workers: WORKERS = 1,
+    ray: RAY = None,
     resume: RESUME = False,
     overwrite: OVERWRITE = False,
 ):
     "All that can be measured of one SAE: one file, one page."
     check_under_test(lm, sae, device)
     where = outputs(out, resume, overwrite)
+    shared = named_workers(workers, ray)
     s = load_subject(lm, sae, layer, device, dtype, trust)
     from saerob.app.card import card
     from saerob.app.card_page import save_card
 
     def tell(line): print(f"saerob: {line}", file=sys.stderr)
 
-    found = card(s, where.records, scale, seed, tell=tell)
+    found = card(s, where.records, scale, seed, tell=tell, workers=shared)
     save_card(found, where.file)
     for path in where[:2]: print(f"written: {path}", file=sys.stderr)
     said = found["sentences"]
-    for section in ("quality", "robustness", "latents", "steering"): print("\n".join(said[section]))
+    for section in ("quality", "robustness", "defences", "latents", "steering"):
+        if said[section]: print("\n".join(said[section]))
     print("\nWhat could not be measured, or was not:")
     print("\n".join(f"- {text}" for text in said["missing"]))
     return 0

@@ -19,6 +19,7 @@ import seaborn as sns
 from markupsafe import Markup
 
 from .card import CARD_FORMAT
+from .card_defences import defence_cells
 from .report_page import bound, figure_block, paragraph, table_block
 from .robustness_page import as_json, only
 from ..core.records import atomic
@@ -71,6 +72,12 @@ def card_parts(found: dict) -> list:  # of dicts: id, title, blocks
     parts = [("robustness", "What one added token does to the report",
               [paragraph(*said["robustness"], kind="answer")]),
              ("latents", "Latents that hold, and latents that do not", latents)]
+    if found["defences"]:
+        caption = ("The same search with as many forward passes through each; harm: 1 is as different as an "
+                   "unrelated text. Not every token was tried.")
+        block = table_block(defence_cells(found["defences"]), caption, words=True)
+        said_of = paragraph(*said["defences"], kind="answer")
+        parts.insert(1, ("defences", "Does it help to report less?", [said_of, block]))
     if found["quality"]:
         block = table_block(quality_cells(found), "On two corpora that the LM did not write.")
         parts.insert(0, ("quality", "Quality", [paragraph(*said["quality"], kind="answer"), block]))
@@ -132,6 +139,7 @@ def save_card(
 
 # %% ../../nbs/app/card_page.ipynb #f47ddb70
 SAID_IN_ORDER = dict(quality="Quality", robustness="What one added token does to the report",
+                     defences="Does it help to report less?",
                      latents="Latents that hold, and latents that do not",
                      steering="Latents to try for steering",
                      missing="What could not be measured, or was not")

@@ -273,6 +273,10 @@ COLUMNS = dict(
     same_next="is the LM's likeliest next token the same", same_greedy="are its next 12 tokens the same",
     cos="cosine of the residuals before and after", rel_l2="their distance, relative to the one before",
     greedy_before="what the LM writes before", greedy_after="what it writes after",
+    defence="with --defence: its name; before, after and the other shares are then of what it reports",
+    withheld="share of the undefended report that it withholds; below 0: it reports more",
+    undefended="after, by the same search without the defence", undefended_inserted="that edit",
+    not_adaptive="what that edit leaves through the defence: an attacker who does not know it",
     note="why there is no result")
 
 # %% ../../nbs/app/options.ipynb #38db0704

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Withholding', 'Strongest', 'spread_of', 'Margin', 'Partners', 'partners', 'Stable', 'Agreed', 'Joined', 'defended',
            'refuse_silence', 'Once', 'overlaps_left', 'Worst', 'worst_token', 'Vote', 'Reader', 'LastPositions',
-           'Deletions', 'read_pairs_by', 'Price', 'price', 'unexplained', 'harm']
+           'Deletions', 'every_reading', 'read_pairs_by', 'Price', 'price', 'unexplained', 'harm']
 
 # %% ../../nbs/defences/defences.ipynb #1fee4f71
 import time
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from ..attacks.edits import Suffix
 from ..attacks.fragility import residuals, towards_unrelated
 from ..attacks.oracle import TokenTable, encode_both
 from ..core.checks import number, whole
@@ -242,14 +243,14 @@ class Vote:
         self.quorum = whole(quorum, "quorum", low=1, high=n)
         self.W_dec = s.sae.W_dec.detach()
 
-    def over_readings(self, values_of, h):
-        "The quorum-th largest value over the readings in a wide residual."
-        readings = h[..., self.s.d_model:].unflatten(-1, (self.n, self.s.d_model))
-        return values_of(readings).topk(self.quorum, dim=-2).values[..., -1, :]
+    def over_readings(self, values_of, readings):
+        "The quorum-th largest value over the readings, which lie side by side in the last dimension."
+        each = readings.unflatten(-1, (self.n, self.s.d_model))
+        return values_of(each).topk(self.quorum, dim=-2).values[..., -1, :]
 
-    def encode(self, h): return self.over_readings(self.s.encode, h)
+    def encode(self, h): return self.over_readings(self.s.encode, h[..., self.s.d_model:])
 
-    def preacts(self, h): return self.over_readings(self.s.encode_pre, h)
+    def preacts(self, h): return self.over_readings(self.s.encode_pre, h[..., self.s.d_model:])
 
     def decode(self, z): return self.s.decode(z)
 
@@ -274,6 +275,10 @@ class Reader(Subject):
         extra = self.readings(h, tokens, embeds, past)
         wide = torch.cat([h, extra[:, None].expand(-1, h.shape[1], -1).to(h)], -1)
         return wide if pos is None else wide[:, pos]
+
+    def readings_after(self, prompt, edits):
+        "Readings of an `EditablePrompt` after each of some edits [n, length], side by side."
+        return self.resid(prompt.rest(edits), past=prompt.past)[:, self.plain.d_model:]
 
     def logits_from(self, resid, **kw):
         "The LM goes on from the plain residual."
@@ -338,6 +343,51 @@ class Deletions(Reader):
         kept = torch.ones(self.sae.n, tokens.shape[1], dtype=torch.bool)
         kept[:, self.first:self.first + n_text] = masks
         return torch.cat([self.plain.resid(tokens[:, row]) for row in kept], -1)
+
+    def readings_after(self, prompt, edits):
+        "As for any `Reader`; each draw's beginning is run once, and a draw without the edit only once."
+        head, rest = prompt.head, prompt.rest(edits)
+        n_text = head.shape[1] - self.first + rest.shape[1] - self.n_after
+        masks = keep_masks(n_text, self.rate, self.sae.n, self.seed)
+        kept = torch.ones(self.sae.n, head.shape[1] + rest.shape[1], dtype=torch.bool)
+        kept[:, self.first:self.first + n_text] = masks
+        return torch.cat([self._draw_after(head, rest, row, edits.shape[1]) for row in kept], -1)
+
+    def _draw_after(self, head, rest, kept, length):
+        "One draw of every row [n, d_model]."
+        begun, left = head[:, kept[:head.shape[1]]], kept[head.shape[1]:]
+        past = self.plain.prefix(begun) if begun.shape[1] else None
+        rows = rest[:, left] if left[:length].any() else rest[:1, left]
+        return self.plain.resid(rows, past=past).expand(len(rest), -1)
+
+# %% ../../nbs/defences/defences.ipynb #476d7bc3
+@torch.no_grad()
+def every_reading(
+    votes: dict,  # name to `Reader`; all read alike, and differ in their quorum at most
+    text: str,  # the text
+    readout: Readout = DEFAULT_READOUT,  # how it is read; for `Deletions` the same as there
+    tokens: torch.LongTensor | None = None,  # [n] token ids to try; None: all that can be typed
+    batch: int = 256,  # tokens at a time
+) -> pd.DataFrame:  # index token, a column per vote: share of its report that the token leaves
+    "What every token, appended to a text, leaves of votes. Raises `SubjectError` where one reports nothing."
+    first = next(iter(votes.values()))
+    prompt = Suffix(1).on(first, tokenise(first, text, readout), readout)
+    tokens = (first.vocab if tokens is None else torch.as_tensor(tokens))[:, None]
+    tokens = tokens[prompt.valid(tokens)]
+    reported = {name: v.activations(prompt.unedited.ids)[0] for name, v in votes.items()}
+    for name, z in reported.items(): refuse_silence(name, z[None])
+    parts = [_left_of_votes(votes, first.readings_after(prompt, part), reported)
+             for part in tokens.split(batch)]
+    return pd.DataFrame(np.concatenate(parts), index=pd.Index(tokens[:, 0].numpy(), name="token"),
+                        columns=list(votes))
+
+def _left_of_votes(votes, readings, reported):
+    "Share of every vote's report that is left by some tokens, [n, n_votes]."
+    s = next(iter(votes.values())).plain
+    z = s.encode(readings.float().unflatten(-1, (-1, s.d_model)))
+    each = [overlap(z.topk(v.sae.quorum, dim=-2).values[..., -1, :], reported[name])
+            for name, v in votes.items()]
+    return torch.stack(each, 1).cpu().numpy()
 
 # %% ../../nbs/defences/defences.ipynb #dfcd62fd
 @torch.no_grad()
