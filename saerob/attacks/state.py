@@ -143,7 +143,7 @@ def best_feasible(
     self: AttackState,
     edits: torch.LongTensor,  # [batch, n] the batch that was run last
     score: torch.Tensor,  # [batch]
-    chunk: int = 8,  # candidates completed at a time
+    chunk: int = 8,  # candidates completed first; then twice as many at a time
 ) -> int | None:  # index in the batch; None where no candidate improves on the best so far
     "The best candidate of a batch that beats the best so far and satisfies the constraint."
     if self.bound is None:
@@ -152,10 +152,12 @@ def best_feasible(
     order = score.argsort(stable=True)
     better = order[score[order] < self.best_score]
     if not len(better): return None
-    for rows in better.split(chunk):
+    while len(better):
+        rows, better = better[:chunk], better[chunk:]
         feasible = self.bound.feasible(edits[rows], self.all_residuals[rows.to(self.all_residuals.device)])
         self.completions += len(rows)
         if feasible.any(): return int(rows[feasible.cpu()][0])
+        chunk *= 2
     return None
 
 # %% ../../nbs/attacks/state.ipynb #dbf89961
