@@ -96,7 +96,7 @@ def goal_of_row(s,  # the subject
     if switch is not None: return switch_goal(s, text, switch, target, readout)
     return Targeted(target) if target else Untargeted()
 
-
+# %% ../../nbs/app/answers.ipynb #68bc1ccb
 def controlled(s,  # the subject
                text: str,  # to attack
                goal,  # with its latent or target
@@ -214,7 +214,7 @@ def attack_sentences(row: dict,  # of `attack_row`
     "What an attack on one text found."
     return found_said(row) + defence_said(row)
 
-
+# %% ../../nbs/app/answers.ipynb #461f7948
 def found_said(row: dict) -> list:  # of sentences
     "What was found, beside its controls, and what changed with it."
     spell = measured_as(row)
@@ -234,7 +234,7 @@ def found_said(row: dict) -> list:  # of sentences
     if row["gained"]: said.append(f"Latents gained: {row['gained']}.")
     return said
 
-
+# %% ../../nbs/app/answers.ipynb #40f61dc1
 def short_form(row: dict):  # function from a number of the row to words
     "A share in percent, or an activation."
     return "{:.2f}".format if isinstance(row.get("switch"), str) else percent
@@ -308,7 +308,7 @@ def attack_drawing(rows: list,  # of `attack_row`, those that succeeded
     if len(rows) == 1: return bars_drawing(rows[0])
     return dots_drawing(rows)
 
-
+# %% ../../nbs/app/answers.ipynb #1286bab1
 def bars_drawing(row):
     "Bars of the strongest activations of one text."
     import matplotlib.pyplot as plt
@@ -323,7 +323,7 @@ def bars_drawing(row):
     sns.despine(fig, ax)
     return fig
 
-
+# %% ../../nbs/app/answers.ipynb #b18aae14
 def dots_drawing(rows):
     "A dot for each text and condition."
     import matplotlib.pyplot as plt
@@ -414,7 +414,7 @@ def both_ends(df,  # scores, a row per latent
     ends.attrs["by"] = by
     return ends
 
-
+# %% ../../nbs/app/answers.ipynb #7e357fd9
 def words_written(s,  # the subject
                   latents: list,  # indices
                  ) -> list:  # of strings, five tokens each
@@ -423,7 +423,7 @@ def words_written(s,  # the subject
     words = spell(s, logit_lens(s, latents, 5)) if latents else []
     return [" ".join(w.strip().replace("\n", "⏎") for w in ws) for ws in words]
 
-
+# %% ../../nbs/app/answers.ipynb #a6f930ab
 def score_sentences(df,  # scores, a row per latent
                     n: int,  # latents of the dictionary
                    ) -> list:
@@ -483,7 +483,7 @@ STEER_COLUMNS = dict(
     distinct="with --measures: share of word pairs that do not repeat",
     reread="with --measures: the latent's activation when the LM reads the text, in max activations")
 
-
+# %% ../../nbs/app/answers.ipynb #7ff2e3aa
 def steer_drawing(df,  # from `steer`, with the columns of `text_measures`
                  ):  # a matplotlib Figure
     "NLL and re-read activation against the factor, a line per latent."
@@ -515,7 +515,7 @@ def ends_said(saes, measure):
     if len(x) == 1: return f"{MEASURED[measure]} is {x.iloc[0]:.2f} for {x.index[0]}."
     return f"{MEASURED[measure]} goes from {x.min():.2f} ({x.idxmin()}) to {x.max():.2f} ({x.idxmax()})."
 
-
+# %% ../../nbs/app/answers.ipynb #a6242133
 def study_sentences(saes,  # from `sae_table`: a row per SAE
                    ) -> list:
     "How SAEs differ, and whether their measures agree."

@@ -347,7 +347,8 @@ def bench_summary(rows: pd.DataFrame,  # from `bench`, or its table
         if target is None or pd.isna(target): met.append("")
         else: met.append(f"{'met' if r.ratio >= target else 'missed'} (≥ {target:g})")
     out = rows[["row", "what", "baseline", "ours", "unit", "ratio"]].assign(spread=spread, target=met)
-    for c in ("ratio_low", "ratio_high", "arithmetic", "share", "resid_diff", "same_texts", "tau_overlap", "regret"):
+    for c in ("ratio_low", "ratio_high", "arithmetic", "share",
+              "resid_diff", "same_texts", "tau_overlap", "regret"):
         if c in rows: out[c] = rows[c]
     return out.set_index(["row", "what"])
 

@@ -40,16 +40,19 @@ class Candidates:
         rest = self.prompt.rest(self.tokens)
         return read_both(self.s, rest, self.prompt.n_read, "last", self.prompt.past)
 
-    def baseline_resid(self) -> torch.Tensor:
-        "Output of block L at the last position, [batch, d_model], by the model's own forward pass."
-        whole = self.prompt.whole(self.tokens)
-        with torch.no_grad(): out = self.s.model(whole, output_hidden_states=True, use_cache=False)
-        return out.hidden_states[self.s.layer + 1][:, -1]
+# %% ../../nbs/app/bench_candidates.ipynb #b8ddd1a2
+@patch
+def baseline_resid(self: Candidates) -> torch.Tensor:
+    "Output of block L at the last position, [batch, d_model], by the model's own forward pass."
+    whole = self.prompt.whole(self.tokens)
+    with torch.no_grad(): out = self.s.model(whole, output_hidden_states=True, use_cache=False)
+    return out.hidden_states[self.s.layer + 1][:, -1]
 
-    def baseline(self):
-        "What `ours` returns, computed by the baseline."
-        h = self.baseline_resid()
-        return self.s.encode(h).detach(), self.s.encode_pre(h).detach()
+@patch
+def baseline(self: Candidates):
+    "What `ours` returns, computed by the baseline."
+    h = self.baseline_resid()
+    return self.s.encode(h).detach(), self.s.encode_pre(h).detach()
 
 # %% ../../nbs/app/bench_candidates.ipynb #a4067e09
 def candidates_for(s: Subject,  # the subject
@@ -183,17 +186,15 @@ SETTINGS = [
     Setting(23, "bfloat16", "float32", 8, 1, DEFAULT_READOUT),
 ]
 
-# %% ../../nbs/app/bench_candidates.ipynb #3d4019e7
-def measure_setting(setting: Setting,  # which row
-                    rounds: int,  # timed pairs
-                    batch: int,  # candidates per batch
-                   ) -> dict:
-    "One row of `candidates`: time, arithmetic, and whether the numbers agree."
-    fits = setting.layer == default_subject("float32").layer
-    kw = dict(batch=batch, n_suffix=setting.n_suffix, readout=setting.readout)
-    ours = candidates_for(subject_at(setting.layer, setting.dtype), **kw)
-    baseline = candidates_for(subject_at(setting.layer, setting.baseline_dtype), **kw)
-    times = claim(timed_pairs(baseline.baseline, ours.ours, rounds))
+# %% ../../nbs/app/bench_candidates.ipynb #710a5185
+def _batch_in(setting, dtype, batch):
+    "The candidates of a setting, for the LM in one precision."
+    s = subject_at(setting.layer, dtype)
+    return candidates_for(s, batch=batch, n_suffix=setting.n_suffix, readout=setting.readout)
+
+# %% ../../nbs/app/bench_candidates.ipynb #4e7bdc7c
+def _timed_row(setting, ours, times, batch):
+    "Names, rates, tokens and arithmetic of a setting, with its times."
     n = ours.prompt.whole(ours.tokens).shape[1]
     new = ours.prompt.rest(ours.tokens).shape[1]
     work = flops(ours.s, batch, new, n - new, setting.layer)
@@ -202,13 +203,24 @@ def measure_setting(setting: Setting,  # which row
     row = dict(what=what, unit="candidates/s", baseline=batch / times["baseline_s"],
                ours=batch / times["ours_s"])
     row |= times
-    row |= dict(target=setting.target, layer=setting.layer, dtype=setting.dtype,
-                baseline_dtype=setting.baseline_dtype, batch=batch, tokens=n, tokens_run=new,
-                once_s=ours.once_s, arithmetic=flops(ours.s, batch, n) / work,
-                gflops=work / times["ours_s"] / 1e9)
-    row |= disagreement(baseline, ours, fits)._asdict()
+    return row | dict(target=setting.target, layer=setting.layer, dtype=setting.dtype,
+                      baseline_dtype=setting.baseline_dtype, batch=batch, tokens=n, tokens_run=new,
+                      once_s=ours.once_s, arithmetic=flops(ours.s, batch, n) / work,
+                      gflops=work / times["ours_s"] / 1e9)
+
+# %% ../../nbs/app/bench_candidates.ipynb #3d4019e7
+def measure_setting(setting: Setting,  # which row
+                    rounds: int,  # timed pairs
+                    batch: int,  # candidates per batch
+                   ) -> dict:
+    "One row of `candidates`: time, arithmetic, and whether the numbers agree."
+    fits = setting.layer == default_subject("float32").layer
+    ours = _batch_in(setting, setting.dtype, batch)
+    baseline = _batch_in(setting, setting.baseline_dtype, batch)
+    times = claim(timed_pairs(baseline.baseline, ours.ours, rounds))
+    row = _timed_row(setting, ours, times, batch) | disagreement(baseline, ours, fits)._asdict()
     if setting.dtype == "float32": return row
-    exact = candidates_for(subject_at(setting.layer, "float32"), **kw).ranked(fits)
+    exact = _batch_in(setting, "float32", batch).ranked(fits)
     return row | ranking_agreement(exact, ours.ranked(fits))
 
 # %% ../../nbs/app/bench_candidates.ipynb #4ba532f6

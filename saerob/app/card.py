@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+# %% ../../nbs/app/card.ipynb #baf7604e
 from .card_defences import defence_table, defences_said
 from .report import kept_table
 from .robustness import robustness
@@ -59,15 +60,19 @@ class CardSize:
     defence_texts: int = 0  # texts that are attacked through two defences; 0: none
     defence_budget: int = 200  # forward passes for each of them and each defence
 
-    def __post_init__(self):
-        text(self.name, "the name of a size")
-        for name in ("contexts", "loss_contexts", "latents", "shown", "new_tokens", "defence_budget"):
-            whole(getattr(self, name), name, 1)
-        for name in ("gate_prompts", "gate_random", "rated_latents", "defence_texts"):
-            whole(getattr(self, name), name, 0)
-        whole(self.rated_prompts, "rated_prompts", 2)
-        each(self.factors, "factors", number)
-        kind_of(self.robustness, "robustness", RobustnessSize, "RobustnessSize()")
+    def __post_init__(self): _check_size(self)
+
+# %% ../../nbs/app/card.ipynb #0ae06d72
+def _check_size(size):
+    "Refuse a size with a field that makes no sense. Raises ValueError."
+    text(size.name, "the name of a size")
+    for name in ("contexts", "loss_contexts", "latents", "shown", "new_tokens", "defence_budget"):
+        whole(getattr(size, name), name, 1)
+    for name in ("gate_prompts", "gate_random", "rated_latents", "defence_texts"):
+        whole(getattr(size, name), name, 0)
+    whole(size.rated_prompts, "rated_prompts", 2)
+    each(size.factors, "factors", number)
+    kind_of(size.robustness, "robustness", RobustnessSize, "RobustnessSize()")
 
 # %% ../../nbs/app/card.ipynb #c3ceea3a
 CARD_SIZES = {
@@ -138,18 +143,30 @@ def select_latents(
     require_steerable(s)
     stats = latent_stats(s) if stats is None else stats
     scores = latents_of(s, stats, 256, seed) if scores is None else scores
-    content = scores[scores.kind == "content"]
-    if content.empty: raise SubjectError("none of the latents that were looked at is a content latent.")
+    content = _content_of(scores)
     chosen = content.set_index("latent")[by].abs().nlargest(whole(n, "n", 1))
     prompt = prompt or instructions().instruction[0]
-    texts = steer(s, prompt, [None, *chosen.index.tolist()], factors, max_new_tokens=new_tokens,
-                  max_activations=stats.table.max_activation)
-    texts = texts.join(text_measures(s, texts))
+    texts = _steered_texts(s, stats, chosen.index.tolist(), factors, prompt, new_tokens)
     unsteered = texts[texts.steered == "unsteered"].iloc[0]
     rows = [_proposal(s, stats, texts, unsteered, latent, score) for latent, score in chosen.items()]
     words = content.set_index("latent").writes
     return pd.DataFrame(rows).assign(writes=[words[row["latent"]] for row in rows])
 
+# %% ../../nbs/app/card.ipynb #e451a20d
+def _content_of(scores):
+    "The rows of content latents. Raises `SubjectError` where there are none."
+    content = scores[scores.kind == "content"]
+    if content.empty: raise SubjectError("none of the latents that were looked at is a content latent.")
+    return content
+
+# %% ../../nbs/app/card.ipynb #365602ff
+def _steered_texts(s, stats, latents, factors, prompt, new_tokens):
+    "Answers to an instruction, unsteered and steered, with their measures."
+    texts = steer(s, prompt, [None, *latents], factors, max_new_tokens=new_tokens,
+                  max_activations=stats.table.max_activation)
+    return texts.join(text_measures(s, texts))
+
+# %% ../../nbs/app/card.ipynb #64eaa47e
 def _proposal(s, stats, texts, unsteered, latent, score):
     "One latent with the largest factor at which its text still reads."
     own = texts[texts.steered == latent]

@@ -18,10 +18,11 @@ from .options import (
     WORKERS, check_under_test, load_subject, named_workers)
 from .robustness_command import outputs
 
-# %% ../../nbs/app/card_command.ipynb #7112443a
+# %% ../../nbs/app/card_command.ipynb #a7294576
 SIZE = Annotated[Literal["smoke", "laptop", "gpu"], typer.Option(
     "--scale", help="smoke: minutes on two cores; laptop: an hour; gpu wants a GPU", rich_help_panel=HOW)]
 
+# %% ../../nbs/app/card_command.ipynb #7112443a
 def card_command(
     out: Annotated[str, typer.Option(
         metavar="FILE.json", help="the card; its page is written beside it as .html", rich_help_panel=HOW)],
@@ -43,35 +44,44 @@ def card_command(
     where = outputs(out, resume, overwrite)
     shared = named_workers(workers, ray)
     s = load_subject(lm, sae, layer, device, dtype, trust)
+    _print_found(_made_card(s, where, scale, seed, shared)["sentences"])
+    return 0
+
+# %% ../../nbs/app/card_command.ipynb #80b0bff4
+def _made_card(s, where, scale, seed, workers):
+    "A card that is measured and saved."
     from saerob.app.card import card
     from saerob.app.card_page import save_card
 
     def tell(line): print(f"saerob: {line}", file=sys.stderr)
 
-    found = card(s, where.records, scale, seed, tell=tell, workers=shared)
+    found = card(s, where.records, scale, seed, tell=tell, workers=workers)
     save_card(found, where.file)
     for path in where[:2]: print(f"written: {path}", file=sys.stderr)
-    said = found["sentences"]
+    return found
+
+# %% ../../nbs/app/card_command.ipynb #1a5ba7bd
+def _print_found(said):
+    "Print the sentences of a card, section by section."
     for section in ("quality", "robustness", "defences", "latents", "steering"):
         if said[section]: print("\n".join(said[section]))
     print("\nWhat could not be measured, or was not:")
     print("\n".join(f"- {text}" for text in said["missing"]))
-    return 0
+
+# %% ../../nbs/app/card_command.ipynb #f49ed88f
+_PROPOSALS = Annotated[int, typer.Option(min=1, help="latents to propose")]
+_RANKING = Annotated[Literal["output_score", "delta_c"], typer.Option(
+    help="rank by how much a latent writes its own words, or by the change of the LM's confidence")]
+_INSTRUCTION = Annotated[Optional[str], typer.Option(
+    metavar="TEXT", help="instruction that is answered (default: a shipped one)")]
+_LENGTH = Annotated[int, typer.Option(min=1, help="tokens to write")]
 
 # %% ../../nbs/app/card_command.ipynb #f05545ac
 def select_command(
-    n: Annotated[int, typer.Option(min=1, help="latents to propose")] = 5,
-    by: Annotated[
-        Literal["output_score", "delta_c"],
-        typer.Option(
-            help="rank by how much a latent writes its own words, or by the change of the LM's confidence"
-        ),
-    ] = "output_score",
-    prompt: Annotated[
-        Optional[str],
-        typer.Option(metavar="TEXT", help="instruction that is answered (default: a shipped one)"),
-    ] = None,
-    new_tokens: Annotated[int, typer.Option(min=1, help="tokens to write")] = 24,
+    n: _PROPOSALS = 5,
+    by: _RANKING = "output_score",
+    prompt: _INSTRUCTION = None,
+    new_tokens: _LENGTH = 24,
     lm: LM = None,
     sae: SAE = None,
     layer: LAYER = None,
@@ -86,17 +96,25 @@ def select_command(
     check_under_test(lm, sae, device)
     check_reference(reference)
     s = load_subject(lm, sae, layer, device, dtype, trust)
+    how = dict(by=by, prompt=prompt, new_tokens=new_tokens, seed=seed)
+    _print_proposals(_proposals(s, n, reference, how), as_csv)
+    return 0
+
+# %% ../../nbs/app/card_command.ipynb #4741b663
+def _proposals(s, n, reference, how):
+    "The table of proposed latents."
     from saerob.app.answers import stats_of
     from saerob.app.card import select_latents
 
-    table = select_latents(
-        s, n, stats_of(s, reference), by=by, prompt=prompt, new_tokens=new_tokens, seed=seed
-    )
+    return select_latents(s, n, stats_of(s, reference), **how)
+
+# %% ../../nbs/app/card_command.ipynb #2dd4eec7
+def _print_proposals(table, as_csv):
+    "Print the table as CSV, or as text to be read."
     if as_csv:
         print(table.to_csv(index=False), end="")
     else:
         print("\n\n".join(selected_lines(table)))
-    return 0
 
 
 def selected_lines(table) -> list:  # of texts, one per latent

@@ -155,7 +155,8 @@ def measure(s: Subject,  # the subject
         tried["natural"] = _natural(s, unit["text"], scenario, found, metric, readout)
     tried[control_name] = _found(s, control, scenario, metric, readout)
     tried[name] = _found(s, found, scenario, metric, readout)
-    if not scenario.search.checks_typing: tried[f"{name}, typed"] = _typed(s, found, scenario, metric, readout)
+    if not scenario.search.checks_typing:
+        tried[f"{name}, typed"] = _typed(s, found, scenario, metric, readout)
     return {"before": {metric: found.before}} | _with_lm(s, tried, scenario)
 
 # %% ../../nbs/attacks/evaluate.ipynb #fd43b83e

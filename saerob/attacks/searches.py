@@ -9,6 +9,7 @@ __all__ = ['GCG', 'Random', 'Beam', 'embedding_components', 'Surrogate', 'TokenS
 # %% ../../nbs/attacks/searches.ipynb #e8c6d2c8
 import torch
 from dataclasses import dataclass
+from fastcore.basics import patch
 from .language import Search, whole_or_none
 from .proposals import begin, favourites, random_tokens, rounds, substitutions
 from .published import DEFECTS, PublishedGCG, li2025  # noqa: F401 (one place for all searches)
@@ -34,29 +35,38 @@ class GCG(Search):
                     momentum=number(self.momentum, "momentum", low=0, high=.99),
                     anneal=one_of(self.anneal, "anneal", (True, False)))
 
-    def __call__(self, state, start, seed):
-        rng = torch.Generator().manual_seed(seed)
-        here = begin(state, start)
-        average = lists = None
-        for t in rounds(state, self.steps):
-            if lists is None:
-                gradient = state.gradient(here)
-                if average is None: average = gradient
-                average = self.momentum*average + (1 - self.momentum)*gradient
-                lists = favourites(state, average, self.top_k)
-            proposed = substitutions(here, lists, rng, self.swaps(state, t))
-            new = state.filter_candidates(proposed, self.batch)
-            if not len(new): break
-            state.evaluate(new)
-            if state.best is not None and not torch.equal(state.best, here):
-                here = state.best
-                lists = None
+# %% ../../nbs/attacks/searches.ipynb #ff162050
+@patch
+def __call__(self: GCG, state: AttackState, start: torch.LongTensor, seed: int):
+    "Climb by the gradient."
+    rng = torch.Generator().manual_seed(seed)
+    here = begin(state, start)
+    average = lists = None
+    for t in rounds(state, self.steps):
+        if lists is None:
+            gradient = state.gradient(here)
+            if average is None: average = gradient
+            average = self.momentum*average + (1 - self.momentum)*gradient
+            lists = favourites(state, average, self.top_k)
+        proposed = substitutions(here, lists, rng, self.swaps(state, t))
+        new = state.filter_candidates(proposed, self.batch)
+        if not len(new): break
+        state.evaluate(new)
+        if state.best is not None and not torch.equal(state.best, here):
+            here = state.best
+            lists = None
 
-    def swaps(self, state, t):
-        "Positions changed at once in round t."
-        if not self.anneal: return 1
-        progress = state.forwards/state.budget if self.steps is None else (t + 1)/self.steps
-        return 1 + round((state.prompt.n - 1)*(1 - progress))
+# %% ../../nbs/attacks/searches.ipynb #5178727b
+@patch
+def swaps(
+    self: GCG,
+    state: AttackState,  # what is being solved
+    t: int,  # the round, from 0
+) -> int:
+    "Positions changed at once in round t."
+    if not self.anneal: return 1
+    progress = state.forwards/state.budget if self.steps is None else (t + 1)/self.steps
+    return 1 + round((state.prompt.n - 1)*(1 - progress))
 
 # %% ../../nbs/attacks/searches.ipynb #33ee2085
 @dataclass(frozen=True)
@@ -94,27 +104,39 @@ class Beam(Search):
                     top_k=whole(self.top_k, "top_k", low=1),
                     batch=whole(self.batch, "batch", low=1))
 
-    def __call__(self, state, start, seed):
-        rng = torch.Generator().manual_seed(seed)
-        begin(state, start)
-        kept = start[None]
-        score = torch.tensor([float("inf")])
-        lists = {}
-        for _ in rounds(state, self.steps):
-            share = -(-self.batch//len(kept))
-            new = torch.cat([self.offspring(state, edit, lists, rng, share) for edit in kept])
-            new = new[:int(min(len(new), max(state.left, 0)))]
-            if not len(new): break
-            edits = torch.cat([kept, new])
-            scores = torch.cat([score, state.evaluate(new)])
-            best = scores.topk(min(self.width, len(scores)), largest=False).indices
-            kept, score = edits[best], scores[best]
+# %% ../../nbs/attacks/searches.ipynb #3efc4fa9
+@patch
+def __call__(self: Beam, state: AttackState, start: torch.LongTensor, seed: int):
+    "Follow the best few edits."
+    rng = torch.Generator().manual_seed(seed)
+    begin(state, start)
+    kept = start[None]
+    score = torch.tensor([float("inf")])
+    lists = {}
+    for _ in rounds(state, self.steps):
+        share = -(-self.batch//len(kept))
+        new = torch.cat([self.offspring(state, edit, lists, rng, share) for edit in kept])
+        new = new[:int(min(len(new), max(state.left, 0)))]
+        if not len(new): break
+        edits = torch.cat([kept, new])
+        scores = torch.cat([score, state.evaluate(new)])
+        best = scores.topk(min(self.width, len(scores)), largest=False).indices
+        kept, score = edits[best], scores[best]
 
-    def offspring(self, state, edit, lists, rng, share):
-        "Up to `share` substitutions of one edit that were not tried before."
-        key = tuple(edit.tolist())
-        if key not in lists: lists[key] = favourites(state, state.gradient(edit), self.top_k)
-        return state.filter_candidates(substitutions(edit, lists[key], rng), share)
+# %% ../../nbs/attacks/searches.ipynb #188cb160
+@patch
+def offspring(
+    self: Beam,
+    state: AttackState,  # what is being solved
+    edit: torch.LongTensor,  # [n] the edit to change
+    lists: dict,  # proposed tokens of each edit so far; added to
+    rng: torch.Generator,  # source of chance
+    share: int,  # candidates, at most
+) -> torch.LongTensor:  # [up to share, n]
+    "Up to `share` substitutions of one edit that were not tried before."
+    key = tuple(edit.tolist())
+    if key not in lists: lists[key] = favourites(state, state.gradient(edit), self.top_k)
+    return state.filter_candidates(substitutions(edit, lists[key], rng), share)
 
 # %% ../../nbs/attacks/searches.ipynb #07a196dd
 def embedding_components(
@@ -146,26 +168,37 @@ class Surrogate(Search):
                     batch=whole(self.batch, "batch", low=1),
                     top_k=whole(self.top_k, "top_k", low=1))
 
-    def __call__(self, state, start, seed):
-        rng = torch.Generator().manual_seed(seed)
-        X = embedding_components(state.prompt.s, self.components)
-        here = begin(state, start)
-        for t in rounds(state, self.steps):
-            drawn = len(state.allowed)//len(here) if t else self.top_k
-            proposed = substitutions(here, random_tokens(state, len(here), drawn, rng), rng)
-            if t and state.tried: proposed = self.ranked(state, X, proposed, rng)
-            state.evaluate(state.filter_candidates(proposed, self.batch))
-            here = here if state.best is None else state.best
+# %% ../../nbs/attacks/searches.ipynb #5a6e8193
+@patch
+def __call__(self: Surrogate, state: AttackState, start: torch.LongTensor, seed: int):
+    "Evaluate what a regression on this run predicts."
+    rng = torch.Generator().manual_seed(seed)
+    X = embedding_components(state.prompt.s, self.components)
+    here = begin(state, start)
+    for t in rounds(state, self.steps):
+        drawn = len(state.allowed)//len(here) if t else self.top_k
+        proposed = substitutions(here, random_tokens(state, len(here), drawn, rng), rng)
+        if t and state.tried: proposed = self.ranked(state, X, proposed, rng)
+        state.evaluate(state.filter_candidates(proposed, self.batch))
+        here = here if state.best is None else state.best
 
-    def ranked(self, state, X, proposed, rng):
-        "The best predictions among proposed edits, then a random part of them."
-        edits = torch.cat([edits for edits, _ in state.tried])
-        scores = torch.cat([scores for _, scores in state.tried])
-        w, b = ridge(X[edits].flatten(1), scores)
-        predicted = X[proposed].flatten(1) @ w + b
-        best = proposed[predicted.argsort()[:3*self.batch//4]]
-        chance = proposed[torch.randperm(len(proposed), generator=rng)[:self.batch]]
-        return torch.cat([best, chance])
+# %% ../../nbs/attacks/searches.ipynb #d73748e3
+@patch
+def ranked(
+    self: Surrogate,
+    state: AttackState,  # what has been measured
+    X: torch.Tensor,  # [vocabulary, components] features of the tokens
+    proposed: torch.LongTensor,  # [k, n] edits
+    rng: torch.Generator,  # source of chance
+) -> torch.LongTensor:  # [up to 7/4 of a batch, n], in the order to try
+    "The best predictions among proposed edits, then a random part of them."
+    edits = torch.cat([edits for edits, _ in state.tried])
+    scores = torch.cat([scores for _, scores in state.tried])
+    w, b = ridge(X[edits].flatten(1), scores)
+    predicted = X[proposed].flatten(1) @ w + b
+    best = proposed[predicted.argsort()[:3*self.batch//4]]
+    chance = proposed[torch.randperm(len(proposed), generator=rng)[:self.batch]]
+    return torch.cat([best, chance])
 
 # %% ../../nbs/attacks/searches.ipynb #53639dea
 @dataclass(frozen=True)
@@ -189,33 +222,53 @@ class TokenShifts(Search):
                     trust=number(self.trust, "trust", low=.001, high=1),
                     candidates=whole_or_none(self.candidates, "candidates", low=1))
 
-    def __call__(self, state, start, seed):
-        s = state.prompt.s
-        table = load_shifts(s, state.prompt.readout) if self.table is None else self.table
-        model = ShiftModel(table, state.allowed, state.prompt.n, s.device, self.penalty)
-        here = begin(state, start)
-        found = state.best_residual if state.best is not None else s.resid(state.prompt.whole(start[None]))
-        h = found[-1].float()
-        left = float("inf") if self.candidates is None else self.candidates
-        size = min(self.first, self.batch)
-        region = None if state.bound is None else TrustRegion(state, self.trust)
-        idle = 0
-        while left > 0 and state.left > 0 and idle < self.patience:
-            best_before, completed = state.best_score, state.completions
-            n_tried = one_batch(state, model, here, h, min(size, left), region)
-            better = state.best_score < best_before
-            if region is not None: region.adapt(better, state.completions - completed, n_tried)
-            if not n_tried:
-                if region is None or region.share == 1: break
-                continue
-            left -= n_tried
-            if better:
-                here = state.best
-                h = state.best_residual[-1].float()
-                idle = 0
-            else:
-                idle += size == self.batch
-                size = min(self.batch, 2*size)
+# %% ../../nbs/attacks/searches.ipynb #924b1f2a
+@patch
+def __call__(self: TokenShifts, state: AttackState, start: torch.LongTensor, seed: int):
+    "Evaluate the best predictions, learn from their errors, and predict again."
+    model = self._model(state)
+    here = begin(state, start)
+    h = _residual_at(state, start)
+    left = float("inf") if self.candidates is None else self.candidates
+    size = min(self.first, self.batch)
+    region = None if state.bound is None else TrustRegion(state, self.trust)
+    idle = 0
+    while left > 0 and state.left > 0 and idle < self.patience:
+        n_tried, better = _one_round(state, model, here, h, min(size, left), region)
+        if not n_tried:
+            if region is None or region.share == 1: break
+            continue
+        left -= n_tried
+        if better:
+            here = state.best
+            h = state.best_residual[-1].float()
+            idle = 0
+        else:
+            idle += size == self.batch
+            size = min(self.batch, 2*size)
+
+# %% ../../nbs/attacks/searches.ipynb #12569501
+@patch
+def _model(self: TokenShifts, state: AttackState) -> ShiftModel:
+    "A model of the residuals, from the search's own table or the one measured for this LM and readout."
+    s = state.prompt.s
+    table = load_shifts(s, state.prompt.readout) if self.table is None else self.table
+    return ShiftModel(table, state.allowed, state.prompt.n, s.device, self.penalty)
+
+def _residual_at(state, start):
+    "[d_model] the residual of the best edit, or of the first where there is no best one yet."
+    s = state.prompt.s
+    found = state.best_residual if state.best is not None else s.resid(state.prompt.whole(start[None]))
+    return found[-1].float()
+
+# %% ../../nbs/attacks/searches.ipynb #00358c5e
+def _one_round(state, model, here, h, size, region):
+    "Evaluate one batch: how many candidates it had, and whether it improved on the best."
+    best_before, completed = state.best_score, state.completions
+    n_tried = one_batch(state, model, here, h, size, region)
+    better = state.best_score < best_before
+    if region is not None: region.adapt(better, state.completions - completed, n_tried)
+    return n_tried, better
 
 # %% ../../nbs/attacks/searches.ipynb #5ab2d0e9
 def one_batch(
@@ -276,24 +329,28 @@ class TrustRegion:
         self.share = share
         self.unedited = state.prompt.s.resid(state.prompt.unedited.ids)[0].float()
 
-    def nearest(
-        self,
-        predicted: torch.Tensor,  # [V, d_model] residuals
-    ) -> torch.LongTensor:  # rows, a share of all
-        "The rows nearest to the unedited text's residual, by cosine."
-        near = torch.cosine_similarity(predicted, self.unedited[None])
-        return near.topk(max(1, round(self.share*len(near)))).indices
+# %% ../../nbs/attacks/searches.ipynb #531eeb65
+@patch
+def nearest(
+    self: TrustRegion,
+    predicted: torch.Tensor,  # [V, d_model] residuals
+) -> torch.LongTensor:  # rows, a share of all
+    "The rows nearest to the unedited text's residual, by cosine."
+    near = torch.cosine_similarity(predicted, self.unedited[None])
+    return near.topk(max(1, round(self.share*len(near)))).indices
 
-    def adapt(
-        self,
-        better: bool,  # did the batch improve on the best so far?
-        completed: int,  # candidates that would have been better, had they been feasible
-        size: int,  # candidates in the batch
-    ):
-        "Widen or narrow the region after a batch."
-        if better: factor = 1.2 if completed <= 8 else 1.
-        else: factor = 1/1.3 if completed > .3*size else 1.3
-        self.share = min(1., self.share*factor)
+# %% ../../nbs/attacks/searches.ipynb #8c2ca87a
+@patch
+def adapt(
+    self: TrustRegion,
+    better: bool,  # did the batch improve on the best so far?
+    completed: int,  # candidates that would have been better, had they been feasible
+    size: int,  # candidates in the batch
+):
+    "Widen or narrow the region after a batch."
+    if better: factor = 1.2 if completed <= 8 else 1.
+    else: factor = 1/1.3 if completed > .3*size else 1.3
+    self.share = min(1., self.share*factor)
 
 # %% ../../nbs/attacks/searches.ipynb #b41800c2
 @dataclass(frozen=True)
@@ -313,17 +370,20 @@ class FixedList(Search):
 
     def __str__(self): return f"FixedList({len(self.tokens):,} tokens, source={self.source!r})"
 
-    def __call__(self, state, start, seed):
-        here = begin(state, start)
-        listed = torch.tensor(self.tokens)
-        listed = listed[torch.isin(listed, state.allowed)]
-        better = True
-        while better and state.left > 0:
-            best_before = state.best_score
-            for part in listed.split(max(1, self.batch//len(here))):
-                state.evaluate(state.filter_candidates(at_every_position(here, part)))
-                here = here if state.best is None else state.best
-            better = state.best_score < best_before
+# %% ../../nbs/attacks/searches.ipynb #a3f1bbf3
+@patch
+def __call__(self: FixedList, state: AttackState, start: torch.LongTensor, seed: int):
+    "Try the tokens of the list, again as long as that helps."
+    here = begin(state, start)
+    listed = torch.tensor(self.tokens)
+    listed = listed[torch.isin(listed, state.allowed)]
+    better = True
+    while better and state.left > 0:
+        best_before = state.best_score
+        for part in listed.split(max(1, self.batch//len(here))):
+            state.evaluate(state.filter_candidates(at_every_position(here, part)))
+            here = here if state.best is None else state.best
+        better = state.best_score < best_before
 
 # %% ../../nbs/attacks/searches.ipynb #4b9566c5
 def at_every_position(

@@ -110,6 +110,7 @@ class CodeMonitor(Monitor):
 
     def scores(self, h): return self.s.encode(h).float() @ self.w + self.b
 
+# %% ../../nbs/defences/monitors.ipynb #4a6d2f18
 class ResidualMonitor(Monitor):
     "A linear probe on the residual; no SAE is needed."
     def __init__(
@@ -144,7 +145,7 @@ def spread_rows(
     rows = np.concatenate(rows)
     return Positions(positions.h[rows], positions.text[rows])
 
-# %% ../../nbs/defences/monitors.ipynb #ccd6e34a
+# %% ../../nbs/defences/monitors.ipynb #5467cc7e
 def is_about(
     topics,  # [n] the topic of each text
     topic: str,  # the one in question
@@ -155,6 +156,7 @@ def is_about(
     if found.all(): raise ValueError(f"all texts are about {topic!r}: a monitor needs other texts, too.")
     return found
 
+# %% ../../nbs/defences/monitors.ipynb #ccd6e34a
 def best_latents(
     z: np.ndarray,  # [n_texts, d_sae] largest activation in each text
     topics,  # [n_texts] the topic of each text
@@ -191,6 +193,7 @@ def fit_probe(
     w[seen] = probe.coef_[0]/scale
     return w, float(probe.intercept_[0] - (mean/scale) @ probe.coef_[0])
 
+# %% ../../nbs/defences/monitors.ipynb #94fd71d1
 def fit_probes(
     X: np.ndarray,  # [n, d] features
     topics,  # [n] the topic of each row
@@ -235,6 +238,7 @@ def threshold_at(
                          f"of other topics: there are {n}.")
     return float(np.sort(scores)[max(rank, 1) - 1])
 
+# %% ../../nbs/defences/monitors.ipynb #4ae68874
 def calibrated(
     monitor: Monitor,  # any kind
     positions: Positions,  # of held-out texts
@@ -317,7 +321,7 @@ class Cross(Goal):
         "The objective; `options` are fields of `Crossing`."
         return Crossing(self.latent, self.on, **options)
 
-# %% ../../nbs/defences/monitors.ipynb #12134991
+# %% ../../nbs/defences/monitors.ipynb #03665f5e
 class TableScores(NamedTuple):
     "A monitor's scores of a text, and of the text with every token appended."
     base: np.ndarray  # [n_topics]
@@ -333,6 +337,7 @@ def table_scores(
     found = torch.cat([monitor.scores(h.float()).float() for h in table.resid.split(batch)])
     return TableScores(monitor.scores(table.base[None].float())[0].float().numpy(), found.numpy())
 
+# %% ../../nbs/defences/monitors.ipynb #c8fb1a20
 class Exact(NamedTuple):
     "What any one token can do to a monitor's report."
     reported: bool  # of the unedited text
@@ -341,6 +346,7 @@ class Exact(NamedTuple):
     distance: float  # of the unedited text from the threshold, in units of the spread
     spread: float  # standard deviation of the score over tokens, in the monitor's units
 
+# %% ../../nbs/defences/monitors.ipynb #12134991
 def exact_fooling(
     scores: TableScores,  # of one monitor and text
     topic: int,  # place of the topic in the monitor
@@ -367,7 +373,7 @@ def loudest_position(
     prompt = tokenise(s, text, READOUTS["all positions"])
     return int(s.encode_pre(s.resid(prompt.ids, pos=slice(prompt.first, None))[0])[:, topic].argmax())
 
-# %% ../../nbs/defences/monitors.ipynb #ad720552
+# %% ../../nbs/defences/monitors.ipynb #ebbf7cb7
 @torch.no_grad()
 def score_of(
     s: Subject,  # a subject whose SAE is a monitor
@@ -378,6 +384,7 @@ def score_of(
     "The monitor's score of a prompt: the largest over the positions read."
     return s.sae.scores(s.resid(ids, pos=slice(-n_read, None))[0].float())[:, topic].max().item()
 
+# %% ../../nbs/defences/monitors.ipynb #ad720552
 def attack_row(
     s: Subject,  # a subject whose SAE is a monitor with thresholds
     text: str,  # the text
