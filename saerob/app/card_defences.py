@@ -95,7 +95,8 @@ def defence_table(
     progress: bool | None = None,  # show a bar: True always, False never, None at a terminal only
 ) -> pd.DataFrame:  # defence, withheld, harm with its interval, …; note: why a row has no numbers
     "Price and harm of the undefended SAE and of two defences, by the same search at equal effort."
-    attacked, _ = fitting(s, attack_texts(pairs().head(whole(texts, "texts", low=1))))
+    texts = whole(texts, "texts", low=1, high=PRICED.start)  # the pairs after these tell the price
+    attacked, _ = fitting(s, attack_texts(pairs().head(texts)))
     references = reference_texts(attacked.x1)
     subjects, notes = card_subjects(s, references)
     search = default_search(s)
