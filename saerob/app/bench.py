@@ -110,7 +110,7 @@ def best_of_all(state, parts, complete):
     return torch.cat(parts)[score.argmin()]
 
 def most_saved(s, n):
-    "How many times faster an attack of n positions a candidate gets where nobody is completed at all."
+    "The ratio, by arithmetic, if no candidate had to be completed; each has n positions of its own."
     block = sum(weights.numel() for weights in s.blocks[0].parameters())
     head = s.model.get_output_embeddings().weight.numel()
     return (len(s.blocks)*n*block + head) / ((s.layer + 1)*n*block)
