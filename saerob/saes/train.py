@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'CURVE_COLUMNS', 'kept_array', 'written_texts', 'training_corpus', 'collect_activations',
-           'ActivationStream', 'new_sae', 'SparsityController', 'train', 'save_inference_sae', 'eight_bit',
-           'to_eight_bit', 'TrainingPlan', 'activation_folder', 'about_training', 'learning_curves', 'make_saes',
-           'measure_saes']
+           'ActivationStream', 'new_sae', 'SparsityController', 'WeightPenalty', 'train', 'save_inference_sae',
+           'eight_bit', 'to_eight_bit', 'TrainingPlan', 'activation_folder', 'about_training', 'learning_curves',
+           'make_saes', 'measure_saes']
 
 # %% ../../nbs/saes/train.ipynb #563f4528
 import json
@@ -238,6 +238,25 @@ def __call__(self: SparsityController, step_input):
         idle = step.dead_neuron_mask.float().mean().item()
         self.curve.append(dict(step=step.n_training_steps, l0=l0, fvu=fvu, penalty=self.gain, idle=idle))
     return out
+
+# %% ../../nbs/saes/train.ipynb #l2penal2
+class WeightPenalty:
+    "Adds an L2 penalty on encoder and decoder weights to one SAE's loss (Jedryszek and Crook 2026)."
+    def __init__(
+        self,
+        sae,  # a SAELens training SAE, whose training step is wrapped
+        coefficient: float,  # times the sum of the squared weights
+    ):
+        self.sae = sae
+        self.coefficient = coefficient
+        self.forward = sae.training_forward_pass
+        sae.training_forward_pass = self
+
+    def __call__(self, step_input):
+        out = self.forward(step_input)
+        squares = self.sae.W_enc.square().sum() + self.sae.W_dec.square().sum()
+        out.loss = out.loss + self.coefficient*squares
+        return out
 
 # %% ../../nbs/saes/train.ipynb #cbfd6ebd
 def _trainer(saes, controllers, stream, steps, folder, hooks, lr, n_checkpoints):
