@@ -50,7 +50,7 @@ def steering_cells(found: dict) -> pd.DataFrame:  # text in every cell
                           "factor": "none" if r["factor"] is None else f"{r['factor']:g}",
                           "steered text": r["steered"]} for r in found["steering"]])
 
-# %% ../../nbs/app/card_page.ipynb #ee7c88a3
+# %% ../../nbs/app/card_page.ipynb #331bd696
 def latents_figure(found: dict):  # a matplotlib Figure
     "How many of the sampled latents are still active after how large a share of the edits."
     table = pd.DataFrame(found["latents"])
@@ -61,36 +61,61 @@ def latents_figure(found: dict):  # a matplotlib Figure
     sns.despine(ax=ax)
     return fig
 
+# %% ../../nbs/app/card_page.ipynb #c0404691
+def _answer(sentences):
+    "A block of sentences that answer the question of a section."
+    return paragraph(*sentences, kind="answer")
+
+def _quality_blocks(found):
+    "How well the SAE rebuilds the residual, on each corpus."
+    block = table_block(quality_cells(found), "On two corpora that the LM did not write.")
+    return [_answer(found["sentences"]["quality"]), block]
+
+def _latent_blocks(found):
+    "The sampled latents, drawn where any could be tested, and as a table."
+    blocks = [_answer(found["sentences"]["latents"])]
+    if any(r["retention_rate"] is not None for r in found["latents"]):
+        blocks.append(figure_block(latents_figure(found), "Retention of the sampled latents",
+                                   "One token near the place where a latent is strongest was changed."))
+    return [*blocks, table_block(latent_cells(found), "A random sample of the live latents.", words=True)]
+
+# %% ../../nbs/app/card_page.ipynb #f2f5f468
+def _defence_blocks(found):
+    "What the same search does through each defence."
+    caption = ("The same search with as many forward passes through each; harm: 1 is as different as an "
+               "unrelated text. Not every token was tried.")
+    block = table_block(defence_cells(found["defences"]), caption, words=True)
+    return [_answer(found["sentences"]["defences"]), block]
+
+def _steering_blocks(found):
+    "The latents that are proposed."
+    caption = "The content latents of the sample with the highest output score."
+    return [table_block(steering_cells(found), caption, words=True)]
+
+def _utility_blocks(found):
+    "What the tests of steering say."
+    said = found["sentences"]["steering"]
+    return [_answer([x for x in said if x.startswith(("The steering gate", "The steering score"))])]
+
+# %% ../../nbs/app/card_page.ipynb #ee7c88a3
 def card_parts(found: dict) -> list:  # of dicts: id, title, blocks
     "The sections of a card's page."
-    said = found["sentences"]
-    latents = [paragraph(*said["latents"], kind="answer")]
-    if any(r["retention_rate"] is not None for r in found["latents"]):
-        latents.append(figure_block(latents_figure(found), "Retention of the sampled latents",
-                                    "One token near the place where a latent is strongest was changed."))
-    latents.append(table_block(latent_cells(found), "A random sample of the live latents.", words=True))
-    parts = [("robustness", "What one added token does to the report",
-              [paragraph(*said["robustness"], kind="answer")]),
-             ("latents", "Latents that hold, and latents that do not", latents)]
-    if found["defences"]:
-        caption = ("The same search with as many forward passes through each; harm: 1 is as different as an "
-                   "unrelated text. Not every token was tried.")
-        block = table_block(defence_cells(found["defences"]), caption, words=True)
-        said_of = paragraph(*said["defences"], kind="answer")
-        parts.insert(1, ("defences", "Does it help to report less?", [said_of, block]))
-    if found["quality"]:
-        block = table_block(quality_cells(found), "On two corpora that the LM did not write.")
-        parts.insert(0, ("quality", "Quality", [paragraph(*said["quality"], kind="answer"), block]))
-    if found["steering"]:
-        caption = "The content latents of the sample with the highest output score."
-        block = table_block(steering_cells(found), caption, words=True)
-        parts.append(("steering", "Latents to try for steering", [block]))
-    if found.get("gate") or found.get("utility"):
-        tested = [x for x in said["steering"] if x.startswith(("The steering gate", "The steering score"))]
-        parts.append(("utility", "Does steering work here?", [paragraph(*tested, kind="answer")]))
-    return [dict(id=id, title=title, blocks=blocks) for id, title, blocks in parts]
+    def robustness_blocks(found): return [_answer(found["sentences"]["robustness"])]
 
-# %% ../../nbs/app/card_page.ipynb #d60afa5b
+    sections = dict(
+        quality=("Quality", _quality_blocks),
+        robustness=("What one added token does to the report", robustness_blocks),
+        defences=("Does it help to report less?", _defence_blocks),
+        latents=("Latents that hold, and latents that do not", _latent_blocks),
+        steering=("Latents to try for steering", _steering_blocks),
+        utility=("Does steering work here?", _utility_blocks),
+    )
+    optional = {part: found[part] for part in ("quality", "defences", "steering")}
+    optional["utility"] = found.get("gate") or found.get("utility")
+    return [dict(id=id, title=title, blocks=blocks_of(found))
+            for id, (title, blocks_of) in sections.items() if optional.get(id, True)]
+
+# %% ../../nbs/app/card_page.ipynb #7ccc19b7
 def card_facts(found: dict) -> dict:  # label to text
     "Settings, versions and fingerprints, for the page."
     about = found["manifest"]
@@ -105,7 +130,7 @@ def card_facts(found: dict) -> dict:  # label to text
         "made": about["created"],
     }
 
-
+# %% ../../nbs/app/card_page.ipynb #798d7341
 def card_page(
     found: dict,  # as `card` gives it
 ) -> str:  # HTML
@@ -122,7 +147,7 @@ def card_page(
         absent=[bound(x) for x in said["missing"]],
     )
 
-
+# %% ../../nbs/app/card_page.ipynb #d60afa5b
 def save_card(
     found: dict,  # as `card` gives it
     out: str | Path,  # a .json file; the page is written beside it as .html
@@ -155,7 +180,7 @@ def card_summary(
         if said: parts.append(Markup("<p><b>{}</b></p><ul>{}</ul>").format(title, items))
     return Markup("\n").join(parts)
 
-# %% ../../nbs/app/card_page.ipynb #22a7b84b
+# %% ../../nbs/app/card_page.ipynb #50b5c05f
 def read_card(
     path: str | Path,  # a .json file that `save_card` wrote
 ) -> dict:
@@ -167,6 +192,17 @@ def read_card(
     if isinstance(found, dict) and found.get("format") == CARD_FORMAT:
         return found
     raise ValueError(f"{path} holds no card ({CARD_FORMAT}): make one with `saerob card`.")
+
+# %% ../../nbs/app/card_page.ipynb #7ccea389
+COMPARED = dict(
+    hook="where the SAE reads",
+    l0="latents active at a token, Brown",
+    fvu="variance unexplained, Brown",
+    recovered="share of the LM's loss recovered, Brown",
+    free="share of latents left by one added token",
+    held="the same, KL of the answer at most 0.5 nats",
+    retention="share of nearby edits after which a latent is still active",
+)
 
 
 def compare_cards(
@@ -181,18 +217,7 @@ def compare_cards(
         )
     return pd.DataFrame({name: _measures(found) for name, found in cards.items()}).T.rename_axis("card")
 
-
-COMPARED = dict(
-    hook="where the SAE reads",
-    l0="latents active at a token, Brown",
-    fvu="variance unexplained, Brown",
-    recovered="share of the LM's loss recovered, Brown",
-    free="share of latents left by one added token",
-    held="the same, KL of the answer at most 0.5 nats",
-    retention="share of nearby edits after which a latent is still active",
-)
-
-
+# %% ../../nbs/app/card_page.ipynb #22a7b84b
 def _measures(found):
     "One row of the comparison; intervals in columns that end in _low and _high."
     brown = found["quality"][0] if found["quality"] else {}

@@ -6,7 +6,7 @@
 __all__ = ['app', 'IN_SHELL', 'show', 'attack_budget', 'check_attack_options', 'check_defence', 'defence_of', 'goal_and_edit',
            'named_readout', 'attack_command', 'usual_search', 'attack_config', 'run_attacks', 'table_of', 'say_attacks',
            'scores_command', 'check_latents', 'run_scores', 'say_scores', 'steer_command', 'run_steer', 'study_command',
-           'study_blocks', 'say_study', 'check_several', 'several_subjects', 'report_command', 'file_names',
+           'say_study', 'study_blocks', 'check_several', 'several_subjects', 'report_command', 'file_names',
            'grid_command', 'saes_command', 'bench_command', 'sentence', 'quiet_libraries', 'main', 'complain']
 
 # %% ../../nbs/app/cli.ipynb #5d518df3
@@ -69,22 +69,30 @@ def check_attack_options(suffix, replace, switch, latent, kl_below, same_next, s
     if batch is not None and search == "published":
         raise ValueError("--batch: the published search has a batch of its own.")
 
-# %% ../../nbs/app/cli.ipynb #4356d8e7
+# %% ../../nbs/app/cli.ipynb #bbed1b80
+def _second_sae(named, other_sae, lm, sae):
+    "The second SAE that a defence asks, or None where it asks none. Raises ValueError."
+    needed = named is not None and named.needs_another
+    if other_sae and not needed:
+        raise ValueError("--other-sae is only asked by --defence stable, agreed or joined.")
+    if not needed: return None
+    if not other_sae:
+        if lm or sae not in (None, "topk"):
+            raise ValueError(f"--defence {named.name} needs a second SAE of the same LM and layer: "
+                             "add --other-sae SAE.")
+        other_sae = "batchtopk"
+    check_sae(other_sae)
+    if other_sae == (sae or "topk"): raise ValueError(f"--other-sae {other_sae} is the SAE that is defended.")
+    return other_sae
+
+# %% ../../nbs/app/cli.ipynb #b020450f
 def check_defence(defence, other_sae, lm, sae, switch, search, pool):
     "The defence that options name, and its second SAE; None for either. Raises ValueError."
     from saerob.defences.named import read_defence
 
     named = None if defence is None else read_defence(defence)
-    if other_sae and not (named and named.needs_another):
-        raise ValueError("--other-sae is only asked by --defence stable, agreed or joined.")
+    other_sae = _second_sae(named, other_sae, lm, sae)
     if named is None: return None, None
-    if named.needs_another and not other_sae:
-        if lm or sae not in (None, "topk"):
-            raise ValueError(f"--defence {named.name} needs a second SAE of the same LM and layer: "
-                             "add --other-sae SAE.")
-        other_sae = "batchtopk"
-    if other_sae: check_sae(other_sae)
-    if other_sae == (sae or "topk"): raise ValueError(f"--other-sae {other_sae} is the SAE that is defended.")
     if named.name == "joined" and switch:
         raise ValueError("--switch aims at a latent of one SAE, and --defence joined reports two.")
     if named.votes and pool != "last":
@@ -94,7 +102,7 @@ def check_defence(defence, other_sae, lm, sae, switch, search, pool):
                          f"and --defence {named.name} reads several.")
     return named, other_sae
 
-
+# %% ../../nbs/app/cli.ipynb #4356d8e7
 def defence_of(s, named, other_sae, texts, readout):
     "The defence that options name, made; None without one. Raises `SubjectError` or ValueError."
     from saerob.defences.named import named_defence, reference_texts
@@ -121,68 +129,84 @@ def named_readout(instruction, pool):
     after = DEFAULT_READOUT.after if instruction is None else instruction.replace("\\n", "\n")
     return Readout(after=after, pool=pool)
 
+# %% ../../nbs/app/cli.ipynb #b6e9df9f
+_TEXTS = Annotated[Optional[list[str]], typer.Argument(
+    metavar="TEXT ...", help="texts to attack, in quotation marks")]
+_FILE = Annotated[Optional[str], typer.Option(
+    help="read texts from here: one per line (.txt), or a .csv, .tsv, .json or .jsonl table, also "
+         ".gz; - for stdin")]
+_COLUMN = Annotated[Optional[str], typer.Option(
+    help="column of a table that holds the texts (default: text), or its number, from 0, in a CSV "
+         "without a header; the other columns stay in the output")]
+_LIMIT = Annotated[Optional[int], typer.Option(min=1, help="only the first N texts")]
+_TARGET = Annotated[Optional[str], typer.Option(
+    metavar="TEXT", help="move towards the active latents of this text")]
+_TARGET_COLUMN = Annotated[Optional[str], typer.Option(
+    help="a target for each text of a table")]
+
+# %% ../../nbs/app/cli.ipynb #2e0758d3
+_SWITCH = Annotated[Optional[Literal["on", "off"]], typer.Option(
+    help="aim at a single latent and switch it on or off")]
+_LATENT = Annotated[Optional[int], typer.Option(
+    min=0, help="which latent (default: the first that the paper would choose)")]
+_SUFFIX = Annotated[Optional[int], typer.Option(
+    min=1, max=64, help="tokens to append (default: 1; 3 with a target)")]
+_REPLACE = Annotated[Optional[int], typer.Option(
+    min=0, metavar="POSITION",
+    help="replace this token of the text instead, counted from 0")]
+
+# %% ../../nbs/app/cli.ipynb #ad37f3ff
+_SEARCH = Annotated[Optional[Literal[SEARCH_NAMES]], typer.Option(
+    help="how tokens are found (default: token-shifts where they ship for the LM, else gcg)")]
+_BUDGET = Annotated[Optional[int], typer.Option(
+    min=0, help="forward passes the search may use; 0 only measures (default: by --scale)")]
+_BATCH = Annotated[Optional[int], typer.Option(min=1, help="candidates per step of --search")]
+_KL_BELOW = Annotated[Optional[float], typer.Option(
+    min=0, callback=finite,
+    help="only edits that change the LM's next token by less than this KL, in nats")]
+_SAME_NEXT = Annotated[bool, typer.Option(
+    "--same-next", help="only edits that keep the LM's likeliest next token")]
+
+# %% ../../nbs/app/cli.ipynb #f786eefe
+_DEFENCE = Annotated[Optional[str], typer.Option(
+    metavar="NAME[:SETTING]",
+    help="attack through a defence that the attacker knows: strongest:20, margin:1, stable:0.7, "
+         "agreed:0.7, joined, last-positions:2of3 or deletions:0.5")]
+_OTHER_SAE = Annotated[Optional[str], typer.Option(
+    metavar="SAE", help="the second SAE that stable, agreed and joined ask, named as for --sae "
+                        "(default: batchtopk beside the shipped topk)")]
+_INSTRUCTION = Annotated[Optional[str], typer.Option(
+    help=r"put after the text before it is read (default: '\nKeywords:')")]
+_POOL = Annotated[Literal["last", "mean", "max"], typer.Option(
+    help="how the instruction's positions are pooled")]
+_NO_CONTROL = Annotated[bool, typer.Option(
+    "--no-control", help="leave out random tokens at equal cost, in half the time")]
+
+# %% ../../nbs/app/cli.ipynb #8ce4c62d
+def _attack_pieces(targeted, suffix, replace, switch, latent, search, budget, batch, kl_below, same_next,
+                   instruction, pool, scale, seed):
+    "The goal of an attack, or None, and all its other settings, from options."
+    goal, edit = goal_and_edit(targeted, suffix, replace, switch, latent)
+    return goal, dict(
+        edit=edit,
+        search=named_search(search, batch),
+        constraint=named_constraint(kl_below, same_next),
+        budget=attack_budget(scale, budget, switch, targeted, replace),
+        readout=named_readout(instruction, pool),
+        seed=seed)
+
 # %% ../../nbs/app/cli.ipynb #6e541e43
 @app.command("attack", epilog=legend(COLUMNS))
 def attack_command(
-    texts: Annotated[Optional[list[str]], typer.Argument(
-        metavar="TEXT ...", help="texts to attack, in quotation marks")] = None,
-    file: Annotated[Optional[str], typer.Option(
-        help="read texts from here: one per line (.txt), or a .csv, .tsv, .json or .jsonl table, also "
-             ".gz; - for stdin")] = None,
-    column: Annotated[Optional[str], typer.Option(
-        help="column of a table that holds the texts (default: text), or its number, from 0, in a CSV "
-             "without a header; the other columns stay in the output")] = None,
-    limit: Annotated[Optional[int], typer.Option(min=1, help="only the first N texts")] = None,
-    target: Annotated[Optional[str], typer.Option(
-        metavar="TEXT", help="move towards the active latents of this text")] = None,
-    target_column: Annotated[Optional[str], typer.Option(
-        help="a target for each text of a table")] = None,
-    switch: Annotated[Optional[Literal["on", "off"]], typer.Option(
-        help="aim at a single latent and switch it on or off")] = None,
-    latent: Annotated[Optional[int], typer.Option(
-        min=0, help="which latent (default: the first that the paper would choose)")] = None,
-    suffix: Annotated[Optional[int], typer.Option(
-        min=1, max=64, help="tokens to append (default: 1; 3 with a target)")] = None,
-    replace: Annotated[Optional[int], typer.Option(
-        min=0, metavar="POSITION",
-        help="replace this token of the text instead, counted from 0")] = None,
-    search: Annotated[Optional[Literal[SEARCH_NAMES]], typer.Option(
-        help="how tokens are found (default: token-shifts where they ship for the LM, else gcg)")] = None,
-    budget: Annotated[Optional[int], typer.Option(
-        min=0, help="forward passes the search may use; 0 only measures (default: by --scale)")] = None,
-    batch: Annotated[Optional[int], typer.Option(min=1, help="candidates per step of --search")] = None,
-    kl_below: Annotated[Optional[float], typer.Option(
-        min=0, callback=finite,
-        help="only edits that change the LM's next token by less than this KL, in nats")] = None,
-    same_next: Annotated[bool, typer.Option(
-        "--same-next", help="only edits that keep the LM's likeliest next token")] = False,
-    defence: Annotated[Optional[str], typer.Option(
-        metavar="NAME[:SETTING]",
-        help="attack through a defence that the attacker knows: strongest:20, margin:1, stable:0.7, "
-             "agreed:0.7, joined, last-positions:2of3 or deletions:0.5")] = None,
-    other_sae: Annotated[Optional[str], typer.Option(
-        metavar="SAE", help="the second SAE that stable, agreed and joined ask, named as for --sae "
-                            "(default: batchtopk beside the shipped topk)")] = None,
-    instruction: Annotated[Optional[str], typer.Option(
-        help=r"put after the text before it is read (default: '\nKeywords:')")] = None,
-    pool: Annotated[Literal["last", "mean", "max"], typer.Option(
-        help="how the instruction's positions are pooled")] = "last",
-    no_control: Annotated[bool, typer.Option(
-        "--no-control", help="leave out random tokens at equal cost, in half the time")] = False,
-    lm: LM = None,
-    sae: SAE = None,
-    layer: LAYER = None,
-    device: DEVICE = None,
-    dtype: DTYPE = "float32",
-    trust: TRUST = False,
-    scale: SCALE = "smoke",
-    seed: SEED = 0,
-    out: OUT = None,
-    as_csv: AS_CSV = False,
-    as_json: AS_JSON = False,
-    figure: FIGURE = None,
-    resume: RESUME = False,
-    overwrite: OVERWRITE = False,
+    texts: _TEXTS = None, file: _FILE = None, column: _COLUMN = None, limit: _LIMIT = None,
+    target: _TARGET = None, target_column: _TARGET_COLUMN = None, switch: _SWITCH = None,
+    latent: _LATENT = None, suffix: _SUFFIX = None, replace: _REPLACE = None, search: _SEARCH = None,
+    budget: _BUDGET = None, batch: _BATCH = None, kl_below: _KL_BELOW = None, same_next: _SAME_NEXT = False,
+    defence: _DEFENCE = None, other_sae: _OTHER_SAE = None, instruction: _INSTRUCTION = None,
+    pool: _POOL = "last", no_control: _NO_CONTROL = False, lm: LM = None, sae: SAE = None,
+    layer: LAYER = None, device: DEVICE = None, dtype: DTYPE = "float32", trust: TRUST = False,
+    scale: SCALE = "smoke", seed: SEED = 0, out: OUT = None, as_csv: AS_CSV = False,
+    as_json: AS_JSON = False, figure: FIGURE = None, resume: RESUME = False, overwrite: OVERWRITE = False,
 ):
     "Find the edit of a text that changes most which latents are active."
     check_attack_options(suffix, replace, switch, latent, kl_below, same_next, search, batch)
@@ -191,12 +215,8 @@ def attack_command(
     df = input_texts(texts, file, column, target, target_column, limit)
     where = place(out, "attack", resume, overwrite, file, as_csv, as_json, figure)
     for remark in df.attrs["remarks"]: print(f"saerob: {remark}.", file=sys.stderr)
-    targeted = "target" in df
-    goal, edit = goal_and_edit(targeted, suffix, replace, switch, latent)
-    how = dict(edit=edit, search=named_search(search, batch),
-               constraint=named_constraint(kl_below, same_next),
-               budget=attack_budget(scale, budget, switch, targeted, replace),
-               readout=named_readout(instruction, pool), seed=seed)
+    goal, how = _attack_pieces("target" in df, suffix, replace, switch, latent, search, budget, batch,
+                               kl_below, same_next, instruction, pool, scale, seed)
     s = load_subject(lm, sae, layer, device, dtype, trust)
     defended = defence_of(s, named, other, df.text, how["readout"])
     return run_attacks(s, df, goal, how, where, not no_control, defended)
@@ -220,7 +240,7 @@ def attack_config(s, goal, how, control, defence):
     config["token_shifts"] = own_table(s, how["search"], how["readout"])
     return config if defence is None else config | dict(defence=defence.words)
 
-# %% ../../nbs/app/cli.ipynb #1acf8444
+# %% ../../nbs/app/cli.ipynb #3f9d5678
 def run_attacks(s, df, goal, how, where, control, defence=None):
     "Attack every text, write the table, say what was found; returns the exit code."
     texts = df[["text", "target"] if "target" in df else ["text"]].to_dict("records")
@@ -240,7 +260,7 @@ def run_attacks(s, df, goal, how, where, control, defence=None):
     if where.stdout == "words": say_attacks(rows, done)
     return int(got.failed > 0)
 
-
+# %% ../../nbs/app/cli.ipynb #1acf8444
 def table_of(rows):
     "Rows as a table, without what only the figure needs."
     import pandas as pd
@@ -262,37 +282,30 @@ def say_attacks(rows, done):
     print(f"\n{summary_sentence(summary)}\n")
     show(summary.round(2))
 
+# %% ../../nbs/app/cli.ipynb #c173a46a
+_LATENTS = Annotated[Optional[str], typer.Option(
+    metavar="LIST",
+    help="such as 3,17,40-49 (default: 256 evenly spread at --scale smoke, else all)")]
+_WHICH = Annotated[str, typer.Option(
+    metavar="LIST", help="of delta, output, input")]
+_ALPHA = Annotated[float, typer.Option(
+    callback=finite, help="how far latents are steered, in --unit")]
+_UNIT = Annotated[Literal["max", "norm", "absolute", "prefix"], typer.Option(
+    help="the latent's max activation, the residual's mean norm, 1, or the largest activation at "
+         "the prefix")]
+_PREFIX = Annotated[Optional[str], typer.Option(
+    metavar="TEXT", help='neutral text (default: "From my experience,")')]
+_TOP = Annotated[int, typer.Option(min=1, help="rows to print from either end")]
+
 # %% ../../nbs/app/cli.ipynb #f9616045
 @app.command("scores", epilog=legend(SCORE_COLUMNS))
 def scores_command(
-    latents: Annotated[Optional[str], typer.Option(
-        metavar="LIST",
-        help="such as 3,17,40-49 (default: 256 evenly spread at --scale smoke, else all)")] = None,
-    which: Annotated[str, typer.Option(
-        metavar="LIST", help="of delta, output, input")] = "delta,output,input",
-    alpha: Annotated[float, typer.Option(
-        callback=finite, help="how far latents are steered, in --unit")] = 10.0,
-    unit: Annotated[Literal["max", "norm", "absolute", "prefix"], typer.Option(
-        help="the latent's max activation, the residual's mean norm, 1, or the largest activation at "
-             "the prefix")] = "max",
-    prefix: Annotated[Optional[str], typer.Option(
-        metavar="TEXT", help='neutral text (default: "From my experience,")')] = None,
-    reference: REFERENCE = None,
-    top: Annotated[int, typer.Option(min=1, help="rows to print from either end")] = 10,
-    lm: LM = None,
-    sae: SAE = None,
-    layer: LAYER = None,
-    device: DEVICE = None,
-    dtype: DTYPE = "float32",
-    trust: TRUST = False,
-    scale: SCALE = "smoke",
-    seed: SEED = 0,
-    out: OUT = None,
-    as_csv: AS_CSV = False,
-    as_json: AS_JSON = False,
-    figure: FIGURE = None,
-    resume: RESUME = False,
-    overwrite: OVERWRITE = False,
+    latents: _LATENTS = None, which: _WHICH = "delta,output,input", alpha: _ALPHA = 10.0,
+    unit: _UNIT = "max", prefix: _PREFIX = None, reference: REFERENCE = None, top: _TOP = 10,
+    lm: LM = None, sae: SAE = None, layer: LAYER = None, device: DEVICE = None,
+    dtype: DTYPE = "float32", trust: TRUST = False, scale: SCALE = "smoke", seed: SEED = 0,
+    out: OUT = None, as_csv: AS_CSV = False, as_json: AS_JSON = False, figure: FIGURE = None,
+    resume: RESUME = False, overwrite: OVERWRITE = False,
 ):
     "Say of latents whether they move the LM's output, and whether they are active on the words they write."
     wanted = [w.strip() for w in which.split(",")]
@@ -348,64 +361,71 @@ def say_scores(s, df, top):
     print("\n".join(score_sentences(df, s.d_sae)) + f"\n\nby {ends.attrs['by']}{which_ends}")
     show(ends[[c for c in columns if c in ends]].round(3), index=False)
 
-# %% ../../nbs/app/cli.ipynb #883517c5
-@app.command("steer", epilog=legend(STEER_COLUMNS))
-def steer_command(
-    latents: Annotated[str, typer.Option(
-        metavar="LIST", help="such as 3,17,40-49; `saerob scores` proposes some")],
-    prompts: Annotated[Optional[list[str]], typer.Argument(
-        metavar="PROMPT ...",
-        help="instructions (default: shipped ones, as many as --scale says)")] = None,
-    factors: Annotated[Optional[str], typer.Option(
-        metavar="LIST",
-        help="in units of each latent's max activation, such as 0.5,1,2 (default: by --scale)")] = None,
-    new_tokens: Annotated[Optional[int], typer.Option(
-        min=1, help="tokens to write (default: by --scale)")] = None,
-    temperature: Annotated[Optional[float], typer.Option(
-        min=0, max=100, callback=finite,
-        help="0: always the likeliest token (default: by --scale)")] = None,
-    mode: Annotated[Literal["add", "clamp", "reconstruct"], typer.Option(
-        help="add to the residual, set the activation, or also drop the SAE's error")] = "add",
-    positions: Annotated[Literal["all", "generated", "last"], typer.Option(
-        help="where to steer")] = "all",
-    no_chat: Annotated[bool, typer.Option(
-        "--no-chat",
-        help="take prompts as beginnings of a text, not as instructions in the chat template")] = False,
-    reference: REFERENCE = None,
-    measures: Annotated[bool, typer.Option(
-        "--measures",
-        help="add NLL, share of distinct word pairs and re-read activation of each text")] = False,
-    lm: LM = None,
-    sae: SAE = None,
-    layer: LAYER = None,
-    device: DEVICE = None,
-    dtype: DTYPE = "float32",
-    trust: TRUST = False,
-    scale: SCALE = "smoke",
-    seed: SEED = 0,
-    out: OUT = None,
-    as_csv: AS_CSV = False,
-    as_json: AS_JSON = False,
-    figure: FIGURE = None,
-    resume: RESUME = False,
-    overwrite: OVERWRITE = False,
-):
-    "Steer with latents while the LM writes, and read what comes out."
+# %% ../../nbs/app/cli.ipynb #6d7dbae8
+_STEERED = Annotated[str, typer.Option(
+    metavar="LIST", help="such as 3,17,40-49; `saerob scores` proposes some")]
+_PROMPTS = Annotated[Optional[list[str]], typer.Argument(
+    metavar="PROMPT ...",
+    help="instructions (default: shipped ones, as many as --scale says)")]
+_FACTORS = Annotated[Optional[str], typer.Option(
+    metavar="LIST",
+    help="in units of each latent's max activation, such as 0.5,1,2 (default: by --scale)")]
+_NEW_TOKENS = Annotated[Optional[int], typer.Option(
+    min=1, help="tokens to write (default: by --scale)")]
+
+# %% ../../nbs/app/cli.ipynb #72521d9d
+_TEMPERATURE = Annotated[Optional[float], typer.Option(
+    min=0, max=100, callback=finite,
+    help="0: always the likeliest token (default: by --scale)")]
+_MODE = Annotated[Literal["add", "clamp", "reconstruct"], typer.Option(
+    help="add to the residual, set the activation, or also drop the SAE's error")]
+_POSITIONS = Annotated[Literal["all", "generated", "last"], typer.Option(
+    help="where to steer")]
+_NO_CHAT = Annotated[bool, typer.Option(
+    "--no-chat",
+    help="take prompts as beginnings of a text, not as instructions in the chat template")]
+_MEASURES = Annotated[bool, typer.Option(
+    "--measures",
+    help="add NLL, share of distinct word pairs and re-read activation of each text")]
+
+# %% ../../nbs/app/cli.ipynb #05c4539b
+def _writing(size, new_tokens, temperature, positions, no_chat, seed):
+    "How texts are written, from options; what they leave open, as `size` says."
+    return dict(max_new_tokens=new_tokens or size.new_tokens,
+                temperature=size.temperature if temperature is None else temperature,
+                seed=seed, positions=positions, chat=False if no_chat else None)
+
+
+def _check_steering(latents, factors, prompts):
+    "Lists of latents and of factors, or None; refuses blank prompts. Raises ValueError."
     from saerob.core import checks
-    from saerob.core.texts import instructions
 
     chosen = number_list(latents)
     doses = decimal_list(factors) if factors else None
     for given in prompts or []: checks.text(given, "prompt")
+    return chosen, doses
+
+# %% ../../nbs/app/cli.ipynb #883517c5
+@app.command("steer", epilog=legend(STEER_COLUMNS))
+def steer_command(
+    latents: _STEERED, prompts: _PROMPTS = None, factors: _FACTORS = None, new_tokens: _NEW_TOKENS = None,
+    temperature: _TEMPERATURE = None, mode: _MODE = "add", positions: _POSITIONS = "all",
+    no_chat: _NO_CHAT = False, reference: REFERENCE = None, measures: _MEASURES = False,
+    lm: LM = None, sae: SAE = None, layer: LAYER = None, device: DEVICE = None,
+    dtype: DTYPE = "float32", trust: TRUST = False, scale: SCALE = "smoke", seed: SEED = 0,
+    out: OUT = None, as_csv: AS_CSV = False, as_json: AS_JSON = False, figure: FIGURE = None,
+    resume: RESUME = False, overwrite: OVERWRITE = False,
+):
+    "Steer with latents while the LM writes, and read what comes out."
+    chosen, doses = _check_steering(latents, factors, prompts)
     check_under_test(lm, sae, device)
     check_reference(reference)
     where = place(out, "steer", resume, overwrite, reference, as_csv, as_json, figure)
+    from saerob.core.texts import instructions
     from saerob.study.presets import preset
 
     size = preset(scale).steering
-    how = dict(max_new_tokens=new_tokens or size.new_tokens,
-               temperature=size.temperature if temperature is None else temperature,
-               seed=seed, positions=positions, chat=False if no_chat else None)
+    how = _writing(size, new_tokens, temperature, positions, no_chat, seed)
     asked = prompts or instructions().instruction.head(size.prompts).tolist()
     s = load_subject(lm, sae, layer, device, dtype, trust)
     check_latents(s, chosen)
@@ -428,49 +448,54 @@ def run_steer(s, prompts, latents, factors, mode, how, stats, where, measures):
     if where.stdout == "words": print("\n".join(steered_lines(df, latent_names(s, latents))))
     return int(bool(df.broken.any()))
 
-# %% ../../nbs/app/cli.ipynb #27e56b16
+# %% ../../nbs/app/cli.ipynb #05f45784
+_SAES = Annotated[Optional[list[str]], typer.Option(
+    metavar="SAE", help="one of several SAEs, as for `attack`; give it once for each",
+    rich_help_panel=UNDER_TEST)]
+_JUDGE = Annotated[Optional[str], typer.Option(
+    metavar="MODEL", help="an LLM that rates steered texts (default: the offline judge)")]
+_JUDGE_URL = Annotated[Optional[str], typer.Option(
+    help="its OpenAI-compatible server (default: OpenAI's)")]
+_ONLY = Annotated[Optional[list[str]], typer.Option(
+    help="measure only this SAE in this process; give it once for each")]
+_NO_RUN = Annotated[bool, typer.Option(
+    "--no-run", help="make the tables from what is recorded, and measure nothing")]
+_DRY_RUN = Annotated[bool, typer.Option(
+    "--dry-run",
+    help="print what --scale takes in forward passes, bytes and hours, and measure nothing")]
+
+# %% ../../nbs/app/cli.ipynb #42c04f7e
+def _say_costs(scale):
+    "Print what a scale takes, without measuring; returns the exit code."
+    from saerob.app import costs
+    print(costs.dry_run(scale))
+    return 0
+
+
+def _rater(judge, judge_url):
+    "The LLM that rates steered texts, or None for the offline judge."
+    if not judge: return None
+    from saerob.judging.llm import LLMJudge
+    return LLMJudge(judge, judge_url)
+
+# %% ../../nbs/app/cli.ipynb #785a53bf
 @app.command("study")
 def study_command(
-    lm: LM = None,
-    sae: Annotated[Optional[list[str]], typer.Option(
-        metavar="SAE", help="one of several SAEs, as for `attack`; give it once for each",
-        rich_help_panel=UNDER_TEST)] = None,
-    layer: LAYER = None,
-    device: DEVICE = None,
-    dtype: DTYPE = "float32",
-    trust: TRUST = False,
-    judge: Annotated[Optional[str], typer.Option(
-        metavar="MODEL", help="an LLM that rates steered texts (default: the offline judge)")] = None,
-    judge_url: Annotated[Optional[str], typer.Option(
-        help="its OpenAI-compatible server (default: OpenAI's)")] = None,
-    only: Annotated[Optional[list[str]], typer.Option(
-        help="measure only this SAE in this process; give it once for each")] = None,
-    no_run: Annotated[bool, typer.Option(
-        "--no-run", help="make the tables from what is recorded, and measure nothing")] = False,
-    dry_run: Annotated[bool, typer.Option(
-        "--dry-run",
-        help="print what --scale takes in forward passes, bytes and hours, and measure nothing")] = False,
-    scale: SCALE = "smoke",
-    seed: SEED = 0,
-    workers: WORKERS = 1,
-    ray: RAY = None,
-    out: FOLDER = "study",
-    resume: RESUME = False,
+    lm: LM = None, sae: _SAES = None, layer: LAYER = None, device: DEVICE = None, dtype: DTYPE = "float32",
+    trust: TRUST = False, judge: _JUDGE = None, judge_url: _JUDGE_URL = None, only: _ONLY = None,
+    no_run: _NO_RUN = False, dry_run: _DRY_RUN = False, scale: SCALE = "smoke", seed: SEED = 0,
+    workers: WORKERS = 1, ray: RAY = None, out: FOLDER = "study", resume: RESUME = False,
 ):
     "Measure robustness, interpretability and steering of several SAEs, and put them into one table."
-    if dry_run:
-        from saerob.app import costs
-        print(costs.dry_run(scale))
-        return 0
+    if dry_run: return _say_costs(scale)
     if judge_url and not judge: raise ValueError("--judge-url needs --judge MODEL.")
     check_several(lm, sae, device)
     shared = named_workers(workers, ray)
     folder = fresh_folder(Path(out), resume or no_run)
-    from saerob.judging.llm import LLMJudge
     from saerob.study.presets import preset
     from saerob.study.study import collect, default_subjects, study
 
-    rated_by = LLMJudge(judge, judge_url) if judge else None
+    rated_by = _rater(judge, judge_url)
     codes = []
     for where, p in study_blocks(preset(scale), folder, sae).items():
         if no_run: tested, parts = {}, collect(where)
@@ -480,14 +505,7 @@ def study_command(
         codes.append(say_study(parts, tested, where, seed))
     return max(codes)
 
-
-def study_blocks(p, folder, named):
-    "A preset of one block for every block of its grid, by the folder of its study."
-    from dataclasses import replace
-    if named or not p.grid.depths: return {folder: p}
-    return {folder/name.rstrip("-"): replace(p, grid=plan) for name, plan in p.grid.by_block().items()}
-
-
+# %% ../../nbs/app/cli.ipynb #27e56b16
 def say_study(parts, tested, folder, seed):
     "Write the tables and the page of a study, say what it found; returns the exit code."
     from saerob.study.study import sae_table, write_study_tables
@@ -502,6 +520,13 @@ def say_study(parts, tested, folder, seed):
     measured = [set(parts[p].sae) if p in parts else set()
                 for p in ("scores", "robustness", "interpretability", "utility")]
     return int(not set(tested) <= set.intersection(*measured))
+
+# %% ../../nbs/app/cli.ipynb #bdc3380a
+def study_blocks(p, folder, named):
+    "A preset of one block for every block of its grid, by the folder of its study."
+    from dataclasses import replace
+    if named or not p.grid.depths: return {folder: p}
+    return {folder/name.rstrip("-"): replace(p, grid=plan) for name, plan in p.grid.by_block().items()}
 
 # %% ../../nbs/app/cli.ipynb #f7fb3510
 def check_several(lm, saes, device):
@@ -521,7 +546,7 @@ def several_subjects(lm, saes, layer, device, dtype, trust):
         subjects[name] = first.with_sae(load_sae(sae_name(name), str(first.device)), layer)
     return subjects
 
-# %% ../../nbs/app/cli.ipynb #60206ebf
+# %% ../../nbs/app/cli.ipynb #407351f7
 @app.command("report")
 def report_command(
     lm: LM = None,
@@ -545,14 +570,14 @@ def report_command(
     named = dict(zip(file_names(sae or []), tested.values())) if tested else None
     return make_report(scale, out, seed=seed, subjects=named)
 
-
+# %% ../../nbs/app/cli.ipynb #1c14d62e
 def file_names(saes: list) -> list:
     "Names of SAEs that can be parts of file names: the last part of each where that tells them apart."
     plain = [re.sub(r"[^\w.-]+", "-", name).strip("-.") for name in saes]
     short = [re.sub(r"[^\w.-]+", "-", Path(name).name).strip("-.") for name in saes]
     return short if len(set(short)) == len(short) else plain
 
-
+# %% ../../nbs/app/cli.ipynb #60206ebf
 @app.command("grid")
 def grid_command(
     scale: SCALE = "laptop",
@@ -643,7 +668,7 @@ def sentence(e: BaseException,  # what was raised
     if isinstance(e, (ValueError, OSError, RuntimeError)): return text
     return f"unexpected {type(e).__name__}: {text}; set SAEROB_DEBUG=1 to see where"
 
-# %% ../../nbs/app/cli.ipynb #24e82c3c
+# %% ../../nbs/app/cli.ipynb #0a8fa78c
 def quiet_libraries():
     "Keep warnings, and progress bars where nobody watches, out of stderr."
     os.environ.update(TRANSFORMERS_VERBOSITY="error", TOKENIZERS_PARALLELISM="false")
@@ -652,7 +677,16 @@ def quiet_libraries():
     if sys.stderr.isatty(): return
     for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"): os.environ.setdefault(name, "1")
 
+# %% ../../nbs/app/cli.ipynb #bf78e105
+def _mistyped(e, argv, program):
+    "Print on stderr what is wrong with the words of a command line; returns exit code 2."
+    text = e.format_message()
+    stop = "" if text.endswith((".", "?")) else "."
+    if argv: return complain(program, f"{text}{stop} See {program} --help")
+    print(text, file=sys.stderr)
+    return 2
 
+# %% ../../nbs/app/cli.ipynb #24e82c3c
 def main(argv: list | None = None,  # command line, without the program; default: the process's own
         ) -> int:  # exit code
     "`saerob`, and `python -m saerob`."
@@ -663,12 +697,7 @@ def main(argv: list | None = None,  # command line, without the program; default
         code = app(argv, prog_name="saerob", standalone_mode=False)
         sys.stdout.flush()
         return code or 0
-    except TyperException as e:
-        text = e.format_message()
-        stop = "" if text.endswith((".", "?")) else "."
-        if argv: return complain(program, f"{text}{stop} See {program} --help")
-        print(text, file=sys.stderr)
-        return 2
+    except TyperException as e: return _mistyped(e, argv, program)
     except (KeyboardInterrupt, typer.Abort):
         again = "; the same command with --resume goes on from here" if "--out" in argv else ""
         print(f"saerob: stopped{again}", file=sys.stderr)

@@ -73,7 +73,7 @@ def _indexed(name, tensor, index, value=()) -> bool:
         raise WrongDevice(f"{name}: a value on another device was put into a tensor.")
     return gpu
 
-# %% ../../nbs/app/pretend_gpu.ipynb #bb1acadb
+# %% ../../nbs/app/pretend_gpu.ipynb #b3ccebfa
 _LOOKS = (T.item, T.tolist, T.__bool__, T.__int__, T.__float__, T.__index__, T.cpu, T.nonzero, torch.nonzero,
           T.masked_select, torch.masked_select, T.equal, torch.equal, T.unique, torch.unique,
           torch.linalg.solve)
@@ -90,6 +90,7 @@ def _waits(function, args, kwargs) -> bool:
     masks = [i for i in _tensors(args[1:2]) if i.dtype == torch.bool and on_gpu(i)]
     return function in _INDEXING and bool(masks)
 
+# %% ../../nbs/app/pretend_gpu.ipynb #b1ffcdb7
 def _moved(tensor, *args, **kwargs):
     "What `Tensor.to` gives: the arithmetic stays on the CPU, the mark says where it would be."
     gpu = on_gpu(tensor)
@@ -103,6 +104,17 @@ def _moved(tensor, *args, **kwargs):
     if new is tensor and gpu == on_gpu(tensor): return tensor
     return put(new.clone() if new is tensor else new, gpu)
 
+def _marks_only(function, args, kwargs):
+    "The answer where an operation asks for a mark or changes one; None for arithmetic. Raises `WrongDevice`."
+    if function == T.device.__get__: return torch.device("cuda" if on_gpu(args[0]) else "cpu")
+    if function == T.is_cuda.__get__: return on_gpu(args[0])
+    if function == T.to: return _moved(*args, **kwargs)
+    if function == T.cpu: return _moved(args[0], "cpu")
+    if function in _NUMPY and on_gpu(args[0]):
+        raise WrongDevice("a tensor on the GPU was given to NumPy: use .cpu() first.")
+    return None
+
+# %% ../../nbs/app/pretend_gpu.ipynb #bb1acadb
 class PretendedGPU(TorchFunctionMode):
     "Within it tensors carry marks, and meet only in one place."
     def __init__(self):
@@ -113,12 +125,8 @@ class PretendedGPU(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         name = getattr(function, "__name__", "an operation")
         if _waits(function, args, kwargs): self.waits.append(name)
-        if function == T.device.__get__: return torch.device("cuda" if on_gpu(args[0]) else "cpu")
-        if function == T.is_cuda.__get__: return on_gpu(args[0])
-        if function == T.to: return _moved(*args, **kwargs)
-        if function == T.cpu: return _moved(args[0], "cpu")
-        if function in _NUMPY and on_gpu(args[0]):
-            raise WrongDevice("a tensor on the GPU was given to NumPy: use .cpu() first.")
+        known = _marks_only(function, args, kwargs)
+        if known is not None: return known
         gpu = self.place(function, name, args, kwargs)
         return put(function(*args, **kwargs), gpu)
 
@@ -132,7 +140,7 @@ class PretendedGPU(TorchFunctionMode):
         if name in ("copy_", "__set__", "_has_compatible_shallow_copy_type"): return on_gpu(args[0])
         return _together(name, _tensors([args, kwargs]))
 
-# %% ../../nbs/app/pretend_gpu.ipynb #79c4508f
+# %% ../../nbs/app/pretend_gpu.ipynb #54f99868
 def _module_to(module, *args, **kwargs):
     "What `Module.to` does."
     device, dtype, _, _ = torch._C._nn._parse_to(*args, **kwargs)
@@ -147,6 +155,7 @@ class _Generator(_real_generator):
     "A source of random numbers on the CPU, whatever device it is asked for."
     def __new__(cls, device="cpu"): return _real_generator.__new__(_real_generator, "cpu")
 
+# %% ../../nbs/app/pretend_gpu.ipynb #79c4508f
 @contextmanager
 def pretended_gpu():
     "A machine with a GPU, as far as Python can see."

@@ -88,43 +88,47 @@ def all_finite(values: list | None  # of numbers, as typed
     for value in values or []: finite(value)
     return values
 
+# %% ../../nbs/app/robustness_command.ipynb #c652e792
+_OUT = Annotated[str, typer.Option(
+    metavar="FILE.json", help="the result; its page is written beside it as .html", rich_help_panel=HOW)]
+_FILE = Annotated[Optional[str], typer.Option(
+    help="texts: one per line (.txt), or a .csv, .tsv, .json or .jsonl table, also .gz, with x1 and x2 "
+         "or --column (default: the shipped pairs)")]
+_COLUMN = Annotated[Optional[str], typer.Option(help="column of single texts (default: text)")]
+_SIZE = Annotated[Literal["quick", "normal", "full"], typer.Option(
+    help="quick: 6 texts; normal: 24, every token on 3 of them; full: 120, every token on 20",
+    rich_help_panel=HOW)]
+_TEXTS = Annotated[Optional[int], typer.Option(min=1, help="texts, the first of the file")]
+
+# %% ../../nbs/app/robustness_command.ipynb #c7f3deaf
+_BUDGET = Annotated[Optional[int], typer.Option(
+    min=1, help="forward passes for the search, and as many for random tokens, per text and "
+                "constraint")]
+_KL_BELOW = Annotated[Optional[list[float]], typer.Option(
+    min=0, callback=all_finite,
+    help="how far the LM's next token may move, in nats; once for each limit (default: 0.5)")]
+_ORACLE = Annotated[Optional[int], typer.Option(
+    min=0, help="texts on which every token of the vocabulary is tried (default: by --size)")]
+_TOKEN_SHIFTS = Annotated[bool, typer.Option(
+    "--token-shifts", help="measure token shifts first, where none ship for this LM and layer")]
+
+# %% ../../nbs/app/robustness_command.ipynb #c91f762e
+_INSTRUCTION = Annotated[Optional[str], typer.Option(
+    help=r"put after the text before it is read (default: '\nKeywords:')")]
+_POOL = Annotated[Literal["last", "mean", "max"], typer.Option(
+    help="how the instruction's positions are pooled")]
+
 # %% ../../nbs/app/robustness_command.ipynb #4191fc95
 def robustness_command(
-    out: Annotated[str, typer.Option(
-        metavar="FILE.json", help="the result; its page is written beside it as .html", rich_help_panel=HOW)],
-    lm: LM = None,
-    sae: SAE = None,
-    layer: LAYER = None,
-    device: DEVICE = None,
-    dtype: DTYPE = "float32",
-    trust: TRUST = False,
-    file: Annotated[Optional[str], typer.Option(
-        help="texts: one per line (.txt), or a .csv, .tsv, .json or .jsonl table, also .gz, with x1 and x2 "
-             "or --column (default: the shipped pairs)")] = None,
-    column: Annotated[Optional[str], typer.Option(help="column of single texts (default: text)")] = None,
-    size: Annotated[Literal["quick", "normal", "full"], typer.Option(
-        help="quick: 6 texts; normal: 24, every token on 3 of them; full: 120, every token on 20",
-        rich_help_panel=HOW)] = "normal",
-    texts: Annotated[Optional[int], typer.Option(min=1, help="texts, the first of the file")] = None,
-    budget: Annotated[Optional[int], typer.Option(
-        min=1, help="forward passes for the search, and as many for random tokens, per text and "
-                    "constraint")] = None,
-    kl_below: Annotated[Optional[list[float]], typer.Option(
-        min=0, callback=all_finite,
-        help="how far the LM's next token may move, in nats; once for each limit (default: 0.5)")] = None,
-    oracle: Annotated[Optional[int], typer.Option(
-        min=0, help="texts on which every token of the vocabulary is tried (default: by --size)")] = None,
-    token_shifts: Annotated[bool, typer.Option(
-        "--token-shifts", help="measure token shifts first, where none ship for this LM and layer")] = False,
-    instruction: Annotated[Optional[str], typer.Option(
-        help=r"put after the text before it is read (default: '\nKeywords:')")] = None,
-    pool: Annotated[Literal["last", "mean", "max"], typer.Option(
-        help="how the instruction's positions are pooled")] = "last",
-    seed: SEED = 0,
-    workers: WORKERS = 1,
-    ray: RAY = None,
-    resume: RESUME = False,
-    overwrite: OVERWRITE = False,
+    out: _OUT,
+    lm: LM = None, sae: SAE = None, layer: LAYER = None, device: DEVICE = None,
+    dtype: DTYPE = "float32", trust: TRUST = False,
+    file: _FILE = None, column: _COLUMN = None,
+    size: _SIZE = "normal", texts: _TEXTS = None, budget: _BUDGET = None, kl_below: _KL_BELOW = None,
+    oracle: _ORACLE = None, token_shifts: _TOKEN_SHIFTS = False,
+    instruction: _INSTRUCTION = None, pool: _POOL = "last",
+    seed: SEED = 0, workers: WORKERS = 1, ray: RAY = None,
+    resume: RESUME = False, overwrite: OVERWRITE = False,
 ):
     "Measure how far one added token rewrites what an SAE reports: one file, one page."
     check_under_test(lm, sae, device)

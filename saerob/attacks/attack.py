@@ -45,7 +45,7 @@ class LMEnd(NamedTuple):
     resid: torch.Tensor  # [d_model] what is at the hook, float32
     log_probs: torch.Tensor  # [vocabulary] of the next token
 
-# %% ../../nbs/attacks/attack.ipynb #7539dd00
+# %% ../../nbs/attacks/attack.ipynb #b6f8a9fc
 def lm_end(
     s: Subject,  # the subject
     ids: torch.LongTensor,  # [1, n] a prompt
@@ -66,6 +66,7 @@ def ends_compared(
     same_next = bool(before.log_probs.argmax() == after.log_probs.argmax())
     return LMChange(kl(before.log_probs, after.log_probs[None]).item(), same_next, None, cos, rel_l2, "", "")
 
+# %% ../../nbs/attacks/attack.ipynb #7539dd00
 def with_greedy(
     s: Subject,  # the subject
     change: LMChange,  # without a continuation
@@ -75,7 +76,6 @@ def with_greedy(
     "The same with what the LM goes on to write."
     same = bool((before == after).all())
     return change._replace(same_greedy=same, greedy_before=s.text(before), greedy_after=s.text(after))
-
 
 # %% ../../nbs/attacks/attack.ipynb #7d074053
 def lm_change(
@@ -95,9 +95,17 @@ def lm_change(
     written = s.generate([before[0].tolist(), after[0].tolist()], n_greedy)
     return with_greedy(s, ends_compared(*ends), *written)
 
+# %% ../../nbs/attacks/attack.ipynb #c26fe814
+class _LMCompared:
+    "What an attack did to the LM, for a class with a subject and two prompts."
+    @cached_property
+    def lm_change(self) -> LMChange:
+        "How much the LM itself changed; computed when asked for."
+        return lm_change(self.subject, *self.prompts)
+
 # %% ../../nbs/attacks/attack.ipynb #82fac468
 @dataclass
-class AttackResult:
+class AttackResult(_LMCompared):
     "What an attack found, and what it cost."
     text: str  # the original
     adversarial_text: str  # what a person would type to get the effect
@@ -118,11 +126,6 @@ class AttackResult:
     trace: pd.DataFrame = field(repr=False)  # per batch: forwards, candidates, completions, batch_best, best
     prompts: tuple = field(repr=False)  # token ids before and after, with the instruction, [1, n] each
     subject: Subject = field(repr=False)  # what was attacked
-
-    @cached_property
-    def lm_change(self) -> LMChange:
-        "How much the LM itself changed; computed when asked for."
-        return lm_change(self.subject, *self.prompts)
 
 # %% ../../nbs/attacks/attack.ipynb #925ded23
 @patch
@@ -147,6 +150,20 @@ def default_search(
     _said.add(search)
     return search
 
+# %% ../../nbs/attacks/attack.ipynb #1dee0d57
+def _search_for(s, search, readout, budget) -> Search:
+    "The search that is used. Raises `SubjectError` for one that would never end."
+    search = default_search(s, readout) if search is None else search
+    if budget == inf and not search.ends_by_itself():
+        raise SubjectError(f"{search} would never end: give it steps, or the attack a budget.")
+    return search
+
+def _state_of(s, prompt, goal, edit, search, constraint, budget, readout) -> AttackState:
+    "The text under attack, before anything is tried."
+    objective = goal.objective(s, prompt, readout, **search.objective_options(s))
+    editable = edit.on(s, prompt, readout)
+    return AttackState(objective, editable, search.allowed(s), budget, constraint, search.checks_typing)
+
 # %% ../../nbs/attacks/attack.ipynb #1092805a
 def attack(
     s: Subject,  # the subject
@@ -163,16 +180,12 @@ def attack(
     check_attack(s, text, goal, edit, search, constraint, readout)
     budget = check_budget(budget)
     seed = whole(seed, "seed", low=0)
-    search = default_search(s, readout) if search is None else search
-    if budget == inf and not search.ends_by_itself():
-        raise SubjectError(f"{search} would never end: give it steps, or the attack a budget.")
+    search = _search_for(s, search, readout, budget)
     prompt = tokenise(s, text, readout)
-    objective = goal.objective(s, prompt, readout, **search.objective_options(s))
-    editable = edit.on(s, prompt, readout)
-    state = AttackState(objective, editable, search.allowed(s), budget, constraint, search.checks_typing)
+    state = _state_of(s, prompt, goal, edit, search, constraint, budget, readout)
     start = edit.start(s, text, prompt, readout)
     before = measured(state, prompt.ids, prompt.n_read)
-    natural = measured(state, editable.whole(start[None]), editable.n_read)
+    natural = measured(state, state.prompt.whole(start[None]), state.prompt.n_read)
     if budget: search(state, start, seed)
     pieces = dict(goal=goal, edit=edit, search=search, constraint=constraint)
     return collect(state, text, before, natural, pieces)
@@ -244,7 +257,7 @@ def can_be_typed(
     with_instruction = prompt.readout.before + prompt.text(edit) + prompt.readout.after
     return prompt.s.spell(prompt.whole(edit[None])) == with_instruction
 
-# %% ../../nbs/attacks/attack.ipynb #0a996cbc
+# %% ../../nbs/attacks/attack.ipynb #0195f66e
 def check_attack(
     s: Subject,  # the subject
     text: str,  # the text to attack
@@ -270,6 +283,7 @@ def check_attack(
                                f"from its texts: give {type(piece).__name__} a {piece.missing[0]}.")
     goal.check(s, text)
 
+# %% ../../nbs/attacks/attack.ipynb #0a996cbc
 def check_kind(
     value,  # what was given
     name: str,  # of the argument
@@ -280,7 +294,7 @@ def check_kind(
     if isinstance(value, kind): return
     raise SubjectError(f"{name} must be of the kind {kind.__name__}, such as {example}: it is {value!r}.")
 
-# %% ../../nbs/attacks/attack.ipynb #28b8ac8b
+# %% ../../nbs/attacks/attack.ipynb #8c0fa971
 def choose_latents(
     s: Subject,  # the subject
     text: str,  # the text to attack
@@ -304,6 +318,11 @@ def choose_latents(
         z_target, _ = text_reading(s, target, readout)
         candidates &= (z_target > 0).cpu() == goal.on
         if goal.on: strength = z_target
+    return _strongest(strength, candidates, n)
+
+# %% ../../nbs/attacks/attack.ipynb #28b8ac8b
+def _strongest(strength, candidates, n) -> list:
+    "The n strongest candidates, or all where there are fewer."
     order = strength.cpu().masked_fill(~candidates, -torch.inf).argsort(descending=True, stable=True)
     return order[:min(n, int(candidates.sum()))].tolist()
 

@@ -9,6 +9,7 @@ __all__ = ['SCENARIOS', 'Scenario', 'search_name', 'settled', 'own_table', 'cond
 import math
 import re
 from dataclasses import dataclass, replace
+from fastcore.basics import patch
 from .edits import Replace, Suffix
 from .goals import Switch, Targeted, Untargeted
 from .language import Constraint, Edit, Goal, Search, check_budget, from_settings, settings
@@ -20,7 +21,7 @@ from ..core.checks import kind_of
 from ..model.readout import DEFAULT_READOUT, Readout
 from ..model.subject import Subject
 
-# %% ../../nbs/attacks/scenarios.ipynb #f8ee867d
+# %% ../../nbs/attacks/scenarios.ipynb #089f83e0
 @dataclass(frozen=True)
 class Scenario:
     "What is attacked, where it may be edited, by which search, against which control, at what cost."
@@ -39,40 +40,43 @@ class Scenario:
         if self.search is not None: kind_of(self.search, "search", Search, "GCG()")
         if self.constraint is not None: kind_of(self.constraint, "constraint", Constraint, "KLBelow(0.2)")
 
-    @property
-    def single(self):
-        "Is one latent attacked at a time?"
-        return isinstance(self.goal, Switch)
+# %% ../../nbs/attacks/scenarios.ipynb #06dcf5c1
+@patch(as_prop=True)
+def single(self: Scenario):
+    "Is one latent attacked at a time?"
+    return isinstance(self.goal, Switch)
 
-    @property
-    def targeted(self):
-        "Does the goal need a second text?"
-        return isinstance(self.goal, Targeted) or getattr(self.goal, "targeted", False)
+@patch(as_prop=True)
+def targeted(self: Scenario):
+    "Does the goal need a second text?"
+    return isinstance(self.goal, Targeted) or getattr(self.goal, "targeted", False)
 
-    @property
-    def replaces(self):
-        "Is a token replaced, rather than a suffix added?"
-        return isinstance(self.edit, Replace)
+@patch(as_prop=True)
+def replaces(self: Scenario):
+    "Is a token replaced, rather than a suffix added?"
+    return isinstance(self.edit, Replace)
 
-    @property
-    def name(self):
-        "Such as 'targeted_replacement_activate'."
-        words = ["targeted" if self.targeted else "untargeted", "replacement" if self.replaces else "suffix"]
-        if self.single:
-            words.append("activate" if self.goal.on else "deactivate")
-        return "_".join(words)
+@patch(as_prop=True)
+def name(self: Scenario):
+    "Such as 'targeted_replacement_activate'."
+    words = ["targeted" if self.targeted else "untargeted", "replacement" if self.replaces else "suffix"]
+    if self.single:
+        words.append("activate" if self.goal.on else "deactivate")
+    return "_".join(words)
 
-    def scaled(self,
-               candidates: int|None=None,  # that the search may try, besides the start; None: as before
-               batch: int|None=None,  # candidates per step, of control and default search; None: as before
-               latents: int|None=None,  # latents per text, for single latents; None: as before
-              ):
-        "The same scenario with another effort."
-        candidates = whole_or_none(candidates, "candidates", 0)
-        goal = replace(self.goal, n_latents=latents) if self.single and latents is not None else self.goal
-        control = self.control if batch is None else replace(self.control, batch=batch)
-        budget = self.budget if candidates is None else candidates + 1
-        return replace(self, goal=goal, control=control, budget=budget)
+# %% ../../nbs/attacks/scenarios.ipynb #f8ee867d
+@patch
+def scaled(self: Scenario,
+           candidates: int|None=None,  # that the search may try, besides the start; None: as before
+           batch: int|None=None,  # candidates per step, of control and default search; None: as before
+           latents: int|None=None,  # latents per text, for single latents; None: as before
+          ):
+    "The same scenario with another effort."
+    candidates = whole_or_none(candidates, "candidates", 0)
+    goal = replace(self.goal, n_latents=latents) if self.single and latents is not None else self.goal
+    control = self.control if batch is None else replace(self.control, batch=batch)
+    budget = self.budget if candidates is None else candidates + 1
+    return replace(self, goal=goal, control=control, budget=budget)
 
 # %% ../../nbs/attacks/scenarios.ipynb #ce6d37da
 def _table_b1():
@@ -90,7 +94,7 @@ def _table_b1():
 
 SCENARIOS = {scenario.name: scenario for scenario in _table_b1()}
 
-# %% ../../nbs/attacks/scenarios.ipynb #456562a1
+# %% ../../nbs/attacks/scenarios.ipynb #d19493a7
 def search_name(search) -> str:  # such as "token shifts", "GCG", "published GCG"
     "What a search is called in tables: the words of its class name."
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]+", type(search).__name__)
@@ -109,6 +113,7 @@ def settled(s: Subject,  # the subject
         return replace(scenario, search=TokenShifts(**effort))
     return replace(scenario, search=GCG(top_k=scenario.control.top_k, **effort))
 
+# %% ../../nbs/attacks/scenarios.ipynb #456562a1
 def own_table(s: Subject,  # the subject
               search: Search,  # named
               readout: Readout=DEFAULT_READOUT,  # how texts are read

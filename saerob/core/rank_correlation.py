@@ -27,7 +27,7 @@ from .tau import (MIN_N, Tau, bca, complete, confounded_grid, gaussian_sample,
 # to be had from here, too
 _all_ = ["Tau", "bca", "confounded_grid", "gaussian_sample", "kendall", "tau_b"]
 
-# %% ../../nbs/core/rank_correlation.ipynb #0ba10929
+# %% ../../nbs/core/rank_correlation.ipynb #aeef38ba
 class Groups(NamedTuple):
     "The groups of one axis."
     used: dict  # label to indices of its complete rows
@@ -41,6 +41,7 @@ def labels_of(
     are_numbers = all(isinstance(name, (int, float, np.number)) for name in names)
     return sorted(names) if are_numbers else names
 
+# %% ../../nbs/core/rank_correlation.ipynb #5eaac2ee
 def groups_of(
     labels: np.ndarray,  # [n] object, of all rows
     keep: np.ndarray,  # bool [n], the complete rows
@@ -56,6 +57,7 @@ def groups_of(
         else: used[label] = rows
     return Groups(used, excluded)
 
+# %% ../../nbs/core/rank_correlation.ipynb #0ba10929
 def psi(
     weights,  # [draws, n]
     x,  # [n] scores
@@ -97,6 +99,19 @@ def no_difference(
     "A difference that is undefined."
     return Difference(*[np.nan]*6, n, join(*notes))
 
+# %% ../../nbs/core/rank_correlation.ipynb #42617d7d
+def _usable_axes(groups, keep, columns) -> tuple:
+    "Groups of every axis that has a usable one, and notes about excluded groups; None without axes."
+    if groups is None: return None, []
+    found = {axis: groups_of(np.asarray(labels, object), keep, columns) for axis, labels in groups.items()}
+    axes = [parts.used for parts in found.values() if parts.used]
+    notes = [f"{a} {g}: {why}" for a, parts in found.items() for g, why in parts.excluded.items()]
+    return axes, notes
+
+def _agreement(weights, x, y, axes) -> np.ndarray:
+    "τ_b of all rows, or Ψ over axes, [draws]."
+    return tau_b(weights, x, y) if axes is None else psi(weights, x, y, axes).mean(1)
+
 # %% ../../nbs/core/rank_correlation.ipynb #4d3ade41
 def compare(
     x,  # [n] scores; NaN: missing
@@ -114,18 +129,12 @@ def compare(
     n = len(x)
     why = undefined(named)
     if why: return no_difference(n, note, why)
-    axes = None
-    if groups is not None:
-        found = {axis: groups_of(np.asarray(labels, object), keep, named) for axis, labels in groups.items()}
-        axes = [parts.used for parts in found.values() if parts.used]
-        notes = [f"{a} {g}: {why}" for a, parts in found.items() for g, why in parts.excluded.items()]
-        note = join(note, *notes)
-        if not axes: return no_difference(n, note, "no group is large enough")
-    def agreement(weights, y):
-        return tau_b(weights, x, y) if axes is None else psi(weights, x, y, axes).mean(1)
-    def difference(weights): return agreement(weights, y1) - agreement(weights, y2)
+    axes, notes = _usable_axes(groups, keep, named)
+    note = join(note, *notes)
+    if axes == []: return no_difference(n, note, "no group is large enough")
+    def difference(weights): return _agreement(weights, x, y1, axes) - _agreement(weights, x, y2, axes)
     found = bca(difference, n, level, n_resamples, seed, kept_units(units, keep))
-    tau1, tau2 = (float(agreement(np.ones((1, n)), y)[0]) for y in (y1, y2))
+    tau1, tau2 = (float(_agreement(np.ones((1, n)), x, y, axes)[0]) for y in (y1, y2))
     if np.isnan(found.low): note = join(note, "no spread in the bootstrap: no interval")
     return Difference(found.value, found.low, found.high, found.p, tau1, tau2, n, note)
 
@@ -152,10 +161,11 @@ def p_of_matched(x, y, z, n_permutations: int, seed: int) -> float:
     y = rankdata(y, "dense")
     return permute(lambda ys: tau_of_columns(x, ys, z), y, z, n_permutations, seed)
 
-# %% ../../nbs/core/rank_correlation.ipynb #b1055401
+# %% ../../nbs/core/rank_correlation.ipynb #871925cc
 NO_PARTIAL = dict(matched="no two rows with equal z differ in x and in y: bin z, or use how='kendall'",
                   kendall="x or y is ordered exactly as z")
 
+# %% ../../nbs/core/rank_correlation.ipynb #b1055401
 def partial(
     x,  # [n] scores; NaN: missing
     y,  # [n] other scores
@@ -222,7 +232,7 @@ class AxisConditioned:
             rows.append((name, tau.tau, tau.low, tau.high, tau.p))
         return pd.DataFrame(rows, columns=["", "value", "low", "high", "p"])
 
-# %% ../../nbs/core/rank_correlation.ipynb #84723423
+# %% ../../nbs/core/rank_correlation.ipynb #34d72845
 @dataclass
 class Scored:
     "A table of scores, ready for its groups."
@@ -234,6 +244,7 @@ class Scored:
     note: str  # how many rows were left out
     excluded: list  # dicts what, axis, name, reason
 
+# %% ../../nbs/core/rank_correlation.ipynb #84723423
 def scored(
     table: pd.DataFrame,  # one row per SAE
     x: str,  # column of scores
@@ -279,7 +290,7 @@ def excluded_groups(groups: dict) -> list:
     why = "no usable group: not in Ψ"
     return rows + [dict(what="axis", axis=axis, name=axis, reason=why) for axis in empty]
 
-# %% ../../nbs/core/rank_correlation.ipynb #c6a4ec29
+# %% ../../nbs/core/rank_correlation.ipynb #188ee7ce
 def group_table(
     s: Scored,  # the scores
     **options,  # level, n_resamples, n_permutations, seed, as for `kendall`
@@ -299,6 +310,7 @@ def group_table(
     table.insert(table.columns.get_loc("how"), "p_fdr", false_discovery(table.p))
     return table
 
+# %% ../../nbs/core/rank_correlation.ipynb #c6a4ec29
 def p_of_psi(x, y, axes: list, strata, n_permutations: int, seed: int) -> float:
     "p of the mean ψ of axes: reorder y within strata, or altogether."
     x = rankdata(x, "dense")
@@ -403,7 +415,7 @@ def forest(
     if len(lines) > 1: ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(lines), frameon=False)
     return ax
 
-# %% ../../nbs/core/rank_correlation.ipynb #c7290127
+# %% ../../nbs/core/rank_correlation.ipynb #7d74c68d
 class NullDistribution(NamedTuple):
     "τ, or ψ over equal groups, when there is no agreement and no tie."
     values: np.ndarray  # falling from 1 to -1
@@ -422,6 +434,7 @@ def null_distribution(
     for _ in range(groups): p = np.convolve(p, one)
     return NullDistribution(1 - 2*np.arange(len(p))/(len(p) - 1), p)
 
+# %% ../../nbs/core/rank_correlation.ipynb #c7290127
 def critical(
     n: int,  # rows in a group
     groups: int = 1,  # groups of that size, averaged
@@ -433,7 +446,7 @@ def critical(
     significant = (2*np.cumsum(p) <= alpha*(1 + 1e-12)) & (values > 0)
     return float(values[significant].min()) if significant.any() else np.nan
 
-# %% ../../nbs/core/rank_correlation.ipynb #d9a1c7d8
+# %% ../../nbs/core/rank_correlation.ipynb #a2d5460d
 def power(
     taus,  # true τ, one or many
     n: int,  # rows in a group
@@ -456,6 +469,7 @@ def power(
         return float(np.mean(abs(means) >= least - 1e-9))
     return np.array([share(tau) for tau in np.atleast_1d(taus)])
 
+# %% ../../nbs/core/rank_correlation.ipynb #d9a1c7d8
 def detectable(
     n: int,  # rows in a group
     groups: int = 1,  # groups of that size; above 1: for ψ

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from fastcore.basics import patch
 from ..attacks.edits import Suffix
 from ..attacks.fragility import residuals, towards_unrelated
 from ..attacks.oracle import TokenTable, encode_both
@@ -22,7 +23,7 @@ from .certificates import keep_masks, read_draws
 from ..model.readout import DEFAULT_READOUT, Readout, overlap, tokenise
 from ..model.subject import Subject, SubjectError
 
-# %% ../../nbs/defences/defences.ipynb #519f1454
+# %% ../../nbs/defences/defences.ipynb #f6863656
 class Withholding:
     "An SAE that holds back part of its report. Subclasses define `keeps`."
     def __init__(
@@ -43,6 +44,7 @@ class Withholding:
 
     def decode(self, z): return self.s.decode(z)
 
+# %% ../../nbs/defences/defences.ipynb #519f1454
 class Strongest(Withholding):
     "Only the k strongest latents: what raising the threshold amounts to."
     def __init__(
@@ -98,7 +100,7 @@ def partners(
     best = [(part @ others.T).max(1) for part in rows.split(chunk)]
     return Partners(torch.cat([b.indices for b in best]), torch.cat([b.values for b in best]))
 
-# %% ../../nbs/defences/defences.ipynb #5e700897
+# %% ../../nbs/defences/defences.ipynb #5e4a3f5c
 class Stable(Withholding):
     "Only latents that another SAE has found, too."
     def __init__(
@@ -113,6 +115,7 @@ class Stable(Withholding):
 
     def keeps(self, h, z): return self.stable.expand_as(z)
 
+# %% ../../nbs/defences/defences.ipynb #5e700897
 class Agreed(Stable):
     "Only latents whose partner in another SAE is on at the same moment."
     def __init__(
@@ -191,7 +194,7 @@ class Once:
 
     def encode_pre(self, h): return self.ask("encode_pre", h)
 
-# %% ../../nbs/defences/defences.ipynb #af8b8d15
+# %% ../../nbs/defences/defences.ipynb #c67564e3
 @torch.no_grad()
 def overlaps_left(
     defences: dict,  # name to defended subject, in the precision of the table
@@ -208,6 +211,7 @@ def overlaps_left(
     index = pd.Index(table.tokens.numpy(), name="token")
     return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True).set_index(index)
 
+# %% ../../nbs/defences/defences.ipynb #af8b8d15
 class Worst(NamedTuple):
     "What one token can do to a defended report."
     overlap: float  # lowest, over every token
@@ -254,7 +258,7 @@ class Vote:
 
     def decode(self, z): return self.s.decode(z)
 
-# %% ../../nbs/defences/defences.ipynb #666ce8cd
+# %% ../../nbs/defences/defences.ipynb #f2f287cf
 class Reader(Subject):
     "A subject that reads several times. Subclasses define `readings`."
     def __init__(
@@ -280,16 +284,20 @@ class Reader(Subject):
         "Readings of an `EditablePrompt` after each of some edits [n, length], side by side."
         return self.resid(prompt.rest(edits), past=prompt.past)[:, self.plain.d_model:]
 
-    def logits_from(self, resid, **kw):
-        "The LM goes on from the plain residual."
-        return self.plain.logits_from(resid[..., :self.plain.d_model], **kw)
+# %% ../../nbs/defences/defences.ipynb #666ce8cd
+@patch
+def logits_from(self: Reader, resid, **kw):
+    "The LM goes on from the plain residual."
+    return self.plain.logits_from(resid[..., :self.plain.d_model], **kw)
 
-    def affine_encoder(self): return None
+@patch
+def affine_encoder(self: Reader): return None
 
-    def identity(self):
-        "As of the plain subject, with what is read."
-        vote = f"{type(self).__name__}, {self.sae.quorum} of {self.sae.n}"
-        return self.plain.identity() | dict(hook=f"{self.hook_name}, {vote}", sae=type(self).__name__)
+@patch
+def identity(self: Reader):
+    "As of the plain subject, with what is read."
+    vote = f"{type(self).__name__}, {self.sae.quorum} of {self.sae.n}"
+    return self.plain.identity() | dict(hook=f"{self.hook_name}, {vote}", sae=type(self).__name__)
 
 # %% ../../nbs/defences/defences.ipynb #baba9726
 class LastPositions(Reader):
@@ -308,7 +316,7 @@ class LastPositions(Reader):
                                "use fewer.")
         return h[:, -self.sae.n:].flatten(1)
 
-# %% ../../nbs/defences/defences.ipynb #39da3af0
+# %% ../../nbs/defences/defences.ipynb #50495d6a
 class Deletions(Reader):
     "Reads many copies of the text from which tokens were deleted at random; a majority decides."
     def __init__(
@@ -325,42 +333,45 @@ class Deletions(Reader):
         self.n_after = tokenise(s, "A text.", readout).tail.shape[1]
         self.first = int(s.bos_id is not None)
 
-    def readings(self, h, tokens, embeds, past):
-        if embeds is None: return self._of_tokens(tokens, past)
-        x = embeds if past is None else torch.cat([self.plain.embed(past.tokens), embeds], 1)
-        n_text = x.shape[1] - self.first - self.n_after
-        masks = keep_masks(n_text, self.rate, self.sae.n, self.seed)
-        kept = torch.ones(self.sae.n, x.shape[1], dtype=torch.bool)
-        kept[:, self.first:self.first + n_text] = masks
-        parts = [self.plain.resid(embeds=x[:, row]) for row in kept]
-        return torch.cat(parts, -1)
+    def _kept(self, length):
+        "Which tokens of a prompt every draw keeps, [draws, length]: deleted are tokens of the text only."
+        n_text = length - self.first - self.n_after
+        kept = torch.ones(self.sae.n, length, dtype=torch.bool)
+        kept[:, self.first:self.first + n_text] = keep_masks(n_text, self.rate, self.sae.n, self.seed)
+        return kept
 
-    def _of_tokens(self, tokens, past):
-        "Readings of token ids, draw by draw for all rows at once."
-        if past is not None: tokens = torch.cat([past.tokens.expand(len(tokens), -1), tokens], 1)
-        n_text = tokens.shape[1] - self.first - self.n_after
-        masks = keep_masks(n_text, self.rate, self.sae.n, self.seed)
-        kept = torch.ones(self.sae.n, tokens.shape[1], dtype=torch.bool)
-        kept[:, self.first:self.first + n_text] = masks
-        return torch.cat([self.plain.resid(tokens[:, row]) for row in kept], -1)
+# %% ../../nbs/defences/defences.ipynb #c131930f
+@patch
+def readings(self: Deletions, h, tokens, embeds, past):
+    "The copies of embeddings or of token ids, side by side."
+    if embeds is None: return self._of_tokens(tokens, past)
+    x = embeds if past is None else torch.cat([self.plain.embed(past.tokens), embeds], 1)
+    return torch.cat([self.plain.resid(embeds=x[:, row]) for row in self._kept(x.shape[1])], -1)
 
-    def readings_after(self, prompt, edits):
-        "As for any `Reader`; each draw's beginning is run once, and a draw without the edit only once."
-        head, rest = prompt.head, prompt.rest(edits)
-        n_text = head.shape[1] - self.first + rest.shape[1] - self.n_after
-        masks = keep_masks(n_text, self.rate, self.sae.n, self.seed)
-        kept = torch.ones(self.sae.n, head.shape[1] + rest.shape[1], dtype=torch.bool)
-        kept[:, self.first:self.first + n_text] = masks
-        return torch.cat([self._draw_after(head, rest, row, edits.shape[1]) for row in kept], -1)
+@patch
+def _of_tokens(self: Deletions, tokens, past):
+    "Readings of token ids, draw by draw for all rows at once."
+    if past is not None: tokens = torch.cat([past.tokens.expand(len(tokens), -1), tokens], 1)
+    kept = self._kept(tokens.shape[1])
+    return torch.cat([self.plain.resid(tokens[:, row]) for row in kept], -1)
 
-    def _draw_after(self, head, rest, kept, length):
-        "One draw of every row [n, d_model]."
-        begun, left = head[:, kept[:head.shape[1]]], kept[head.shape[1]:]
-        past = self.plain.prefix(begun) if begun.shape[1] else None
-        rows = rest[:, left] if left[:length].any() else rest[:1, left]
-        return self.plain.resid(rows, past=past).expand(len(rest), -1)
+# %% ../../nbs/defences/defences.ipynb #39da3af0
+@patch
+def readings_after(self: Deletions, prompt, edits):
+    "As for any `Reader`; each draw's beginning is run once, and a draw without the edit only once."
+    head, rest = prompt.head, prompt.rest(edits)
+    kept = self._kept(head.shape[1] + rest.shape[1])
+    return torch.cat([self._draw_after(head, rest, row, edits.shape[1]) for row in kept], -1)
 
-# %% ../../nbs/defences/defences.ipynb #476d7bc3
+@patch
+def _draw_after(self: Deletions, head, rest, kept, length):
+    "One draw of every row [n, d_model]."
+    begun, left = head[:, kept[:head.shape[1]]], kept[head.shape[1]:]
+    past = self.plain.prefix(begun) if begun.shape[1] else None
+    rows = rest[:, left] if left[:length].any() else rest[:1, left]
+    return self.plain.resid(rows, past=past).expand(len(rest), -1)
+
+# %% ../../nbs/defences/defences.ipynb #8e26238b
 @torch.no_grad()
 def every_reading(
     votes: dict,  # name to `Reader`; all read alike, and differ in their quorum at most
@@ -381,6 +392,7 @@ def every_reading(
     return pd.DataFrame(np.concatenate(parts), index=pd.Index(tokens[:, 0].numpy(), name="token"),
                         columns=list(votes))
 
+# %% ../../nbs/defences/defences.ipynb #476d7bc3
 def _left_of_votes(votes, readings, reported):
     "Share of every vote's report that is left by some tokens, [n, n_votes]."
     s = next(iter(votes.values())).plain
@@ -389,7 +401,7 @@ def _left_of_votes(votes, readings, reported):
             for name, v in votes.items()]
     return torch.stack(each, 1).cpu().numpy()
 
-# %% ../../nbs/defences/defences.ipynb #dfcd62fd
+# %% ../../nbs/defences/defences.ipynb #a03194ac
 @torch.no_grad()
 def read_pairs_by(
     d: Subject,  # the defended subject, or the undefended one: they read alike unless one is a `Reader`
@@ -410,6 +422,7 @@ class Price(NamedTuple):
     readings: int  # forward passes per text
     seconds: float  # to encode the texts
 
+# %% ../../nbs/defences/defences.ipynb #39feae9b
 @torch.no_grad()
 def price(
     d: Subject,  # the defended subject
@@ -429,6 +442,7 @@ def price(
     return Price(withheld, left.float().mean().item(), float(np.mean(same)), float(np.mean(others)),
                  len(left) - len(speaks), readings, seconds)
 
+# %% ../../nbs/defences/defences.ipynb #dfcd62fd
 @torch.no_grad()
 def unexplained(
     d: Subject,  # a subject whose defence encodes token by token

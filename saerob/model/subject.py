@@ -34,7 +34,7 @@ def _blocks(model) -> torch.nn.ModuleList:
     raise SubjectError(f"{type(model).__name__} keeps its blocks neither in `layers` nor in `h`: "
                        "saerob knows decoders of the Llama, Gemma, Qwen, GPT-2 and GPT-NeoX families.")
 
-# %% ../../nbs/model/subject.ipynb #4dbbb7fa
+# %% ../../nbs/model/subject.ipynb #ff662619
 def _choose_hooks(layer: int|None,  # a block that was asked for
                   hook: str|Hook|None,  # a hook that was asked for
                   sae,  # an SAE or None
@@ -54,6 +54,7 @@ def _choose_hooks(layer: int|None,  # a block that was asked for
     place_of(blocks, read)
     return read, written or (None if writes_elsewhere(sae) else read)
 
+# %% ../../nbs/model/subject.ipynb #4dbbb7fa
 def _only_layer(block: int|None, sae) -> None:
     "Raises `SubjectError` where a layer alone does not say what is read."
     if writes_elsewhere(sae):
@@ -82,19 +83,32 @@ class Subject:
         self.base = model.base_model
         self.tokenizer = tokenizer
         self.sae = _with_flat_heads(sae)
-        self.hook, self.hook_out = _choose_hooks(layer, hook, sae, self.blocks)
-        self.layer = self.hook.block
-        self.hook_name = str(self.hook)
-        self.d_model = self.width(self.hook)
+        self._read_at(*_choose_hooks(layer, hook, sae, self.blocks))
         self.max_tokens = getattr(model.config, "max_position_embeddings", None) or 10**9
         self.bos_id = self._choose_bos(prepend_bos)
         self._shared = {}  # what depends on LM and tokenizer alone; `with_sae` hands it on
-        for hook in {self.hook, self.hook_out} - {None}: self._check_hook(hook)
-        if sae is not None: self._check_sae()
-        if isinstance(sae, torch.nn.Module): sae.to(self.device)
-        if sae is not None: self._check_codes()
+        self._check_parts(sae)
 
-# %% ../../nbs/model/subject.ipynb #8a6b49bc
+# %% ../../nbs/model/subject.ipynb #6dd2034e
+@patch
+def _read_at(self: Subject, hook: Hook, hook_out: Hook|None) -> None:
+    "Set where the SAE reads and writes, and what follows from it."
+    self.hook = hook
+    self.hook_out = hook_out
+    self.layer = hook.block
+    self.hook_name = str(hook)
+    self.d_model = self.width(hook)
+
+# %% ../../nbs/model/subject.ipynb #48febc2c
+@patch
+def _check_parts(self: Subject, sae) -> None:
+    "Check hooks and SAE, and move the SAE to where the LM is. Raises `SubjectError`."
+    for hook in {self.hook, self.hook_out} - {None}: self._check_hook(hook)
+    if sae is not None: self._check_sae()
+    if isinstance(sae, torch.nn.Module): sae.to(self.device)
+    if sae is not None: self._check_codes()
+
+# %% ../../nbs/model/subject.ipynb #e26b5d68
 @patch(as_prop=True)
 def device(self: Subject) -> torch.device:
     "Where the LM is; the SAE is moved there."
@@ -111,6 +125,7 @@ def d_sae(self: Subject) -> int:
     if self.sae is None: raise SubjectError("this subject has no SAE: add one with s.with_sae(…).")
     return self.sae.W_dec.shape[0]
 
+# %% ../../nbs/model/subject.ipynb #8a6b49bc
 @patch
 def width(self: Subject,
           hook: Hook,  # a place in the LM
@@ -255,17 +270,6 @@ def with_sae(self: Subject,
 class _Stop(Exception): "Raised by a hook to leave the forward pass early."
 
 _hidden = first_of
-_GROUPED = "TRANSFORMERS_SDPA_FORCE_GQA"
-
-@contextmanager
-def _keys_in_place(device: torch.device):
-    "On a CPU and without gradients, attention reads the keys that several heads share without copying them."
-    if device.type != "cpu" or torch.is_grad_enabled() or _GROUPED in os.environ:
-        yield
-        return
-    os.environ[_GROUPED] = "1"
-    try: yield
-    finally: os.environ.pop(_GROUPED, None)
 
 @patch
 def _until(self: Subject, hook: Hook, **inputs):
@@ -281,13 +285,27 @@ def _until(self: Subject, hook: Hook, **inputs):
     finally: handle.remove()
     return taken[0]
 
-# %% ../../nbs/model/subject.ipynb #97978a56
+# %% ../../nbs/model/subject.ipynb #8a78ed20
+_GROUPED = "TRANSFORMERS_SDPA_FORCE_GQA"
+
+@contextmanager
+def _keys_in_place(device: torch.device):
+    "On a CPU and without gradients, attention reads the keys that several heads share without copying them."
+    if device.type != "cpu" or torch.is_grad_enabled() or _GROUPED in os.environ:
+        yield
+        return
+    os.environ[_GROUPED] = "1"
+    try: yield
+    finally: os.environ.pop(_GROUPED, None)
+
+# %% ../../nbs/model/subject.ipynb #6ba5f657
 def _out_of_memory(error: Exception) -> bool:
     "Whether an error says that memory ran out, by accelerate's list of messages."
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)): return True
     from accelerate.utils.memory import should_reduce_batch_size
     return should_reduce_batch_size(error)
 
+# %% ../../nbs/model/subject.ipynb #97978a56
 ROWS = 256  # at a time, where nothing else is asked for
 MOST_ROWS = 8192  # at a time on a GPU, whatever fits: memory stays flat above
 
@@ -312,7 +330,7 @@ def in_chunks(run,  # function of a slice of rows, giving a tensor with that man
             if torch.cuda.is_available(): torch.cuda.empty_cache()
     return torch.cat(parts)
 
-# %% ../../nbs/model/subject.ipynb #73775b7c
+# %% ../../nbs/model/subject.ipynb #42f07780
 def _cache_arguments(past, n_rows: int) -> dict:
     "What a forward pass is told about a shared beginning."
     if past is None: return dict(use_cache=False)
@@ -338,6 +356,7 @@ def _check_ids(self: Subject, tokens, past=None) -> None:
     if n > self.max_tokens:
         raise SubjectError(f"{n} tokens do not fit into the context of this LM, which is {self.max_tokens}.")
 
+# %% ../../nbs/model/subject.ipynb #73775b7c
 @patch
 def resid(self: Subject,
           tokens: torch.LongTensor|None=None,  # [batch, n] token ids …
@@ -466,7 +485,7 @@ def at_hook(self: Subject,
     with torch.no_grad():
         return self._at(self.hook, input_ids=tokens, **_cache_arguments(past, len(tokens)))
 
-# %% ../../nbs/model/subject.ipynb #5ab00009
+# %% ../../nbs/model/subject.ipynb #df5ba5fe
 @patch
 def watch(self: Subject,
           do,  # function of what passes there, [batch, n, width]; a tensor that it returns goes on instead
@@ -477,6 +496,7 @@ def watch(self: Subject,
     if hook is None: raise SubjectError("this transcoder's metadata does not say where it writes.")
     return watch_block(self.blocks[hook.block], place_of(self.blocks, hook), do)
 
+# %% ../../nbs/model/subject.ipynb #5ab00009
 @patch
 @contextmanager
 def _entering(self: Subject, value, hook: Hook, below=None):
