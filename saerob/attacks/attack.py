@@ -95,17 +95,9 @@ def lm_change(
     written = s.generate([before[0].tolist(), after[0].tolist()], n_greedy)
     return with_greedy(s, ends_compared(*ends), *written)
 
-# %% ../../nbs/attacks/attack.ipynb #c26fe814
-class _LMCompared:
-    "What an attack did to the LM, for a class with a subject and two prompts."
-    @cached_property
-    def lm_change(self) -> LMChange:
-        "How much the LM itself changed; computed when asked for."
-        return lm_change(self.subject, *self.prompts)
-
 # %% ../../nbs/attacks/attack.ipynb #82fac468
 @dataclass
-class AttackResult(_LMCompared):
+class AttackResult:
     "What an attack found, and what it cost."
     text: str  # the original
     adversarial_text: str  # what a person would type to get the effect
@@ -126,6 +118,11 @@ class AttackResult(_LMCompared):
     trace: pd.DataFrame = field(repr=False)  # per batch: forwards, candidates, completions, batch_best, best
     prompts: tuple = field(repr=False)  # token ids before and after, with the instruction, [1, n] each
     subject: Subject = field(repr=False)  # what was attacked
+
+    @cached_property
+    def lm_change(self) -> LMChange:
+        "How much the LM itself changed; computed when asked for."
+        return lm_change(self.subject, *self.prompts)
 
 # %% ../../nbs/attacks/attack.ipynb #925ded23
 @patch
