@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_SAE', 'EIGHT_BIT', 'DTYPES', 'TRUSTED', 'shipped_saes', 'dequantised', 'SparsifyTranscoder', 'load_sae',
-           'moved']
+           'moved', 'RoundedLinear', 'multiplies', 'round_products']
 
 # %% ../../nbs/model/loading.ipynb #f8070fdb
 import copy
@@ -352,6 +352,28 @@ def _block_outputs(lm) -> torch.Tensor:
     ids = torch.arange(24, device=lm.device)[None] % lm.get_input_embeddings().weight.shape[0]
     return torch.cat(lm(ids, output_hidden_states=True).hidden_states).float().cpu()
 
+# %% ../../nbs/model/loading.ipynb #ha1f0002
+class RoundedLinear(torch.nn.Linear):
+    "A linear layer in half precision that multiplies in float32 and rounds the result."
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        "Multiply `x` [..., inputs]; the result has the dtype of `x`."
+        bias = None if self.bias is None else self.bias.float()
+        return torch.nn.functional.linear(x.float(), self.weight.float(), bias).to(x.dtype)
+
+def multiplies(dtype: torch.dtype,  # of an LM
+               device: str,  # where it is
+              ) -> bool:
+    "Has the device fast products in this precision? A GPU has; of a processor torch's oneDNN is asked."
+    known = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
+    if str(device).split(":")[0] != "cpu" or dtype not in known: return True
+    return getattr(torch.ops.mkldnn, known[dtype])()
+
+def round_products(lm):  # a Hugging Face causal LM in half precision, changed in place
+    "Let every linear layer multiply in float32 and round."
+    for module in lm.modules():
+        if type(module) is torch.nn.Linear: module.__class__ = RoundedLinear
+    return lm
+
 # %% ../../nbs/model/loading.ipynb #47fd9075
 def _read_lm(model: str|Path,  # Hugging Face id or local folder
              device: str,  # torch device
@@ -367,6 +389,7 @@ def _read_lm(model: str|Path,  # Hugging Face id or local folder
     def read():
         lm, info = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype), **trust, **told)
         _check_lm(lm, info, what)
+        if not multiplies(lm.dtype, device): round_products(lm)
         return moved(lm, device), AutoTokenizer.from_pretrained(model, **trust)
     try:
         if not Path(model).exists():
