@@ -39,6 +39,7 @@ class TopicHalves(NamedTuple):
     requests: dict  # topic to its direct request
     left_out: dict  # topic to why it is left out
 
+# %% ../../nbs/steering/gate.ipynb #177b2d81
 def topic_halves(
     topics: pd.DataFrame,  # columns topic, request, example, such as `saerob.core.texts.topics()`
     least: int = 4,  # examples that each half must have
@@ -104,6 +105,7 @@ def _aurocs(z, own):
     n = own.sum()
     return (ranks[own].sum(0) - n*(n + 1)/2)/(n*(len(z) - n))
 
+# %% ../../nbs/steering/gate.ipynb #0246a748
 def topic_latents(
     s: Subject,  # an LM with an SAE
     halves: TopicHalves,  # chosen by `made_from`, tested on `rated_by`
@@ -192,6 +194,7 @@ def random_directions(
         made.append(Direction(f"random direction {i + 1}", v, unit))
     return made
 
+# %% ../../nbs/steering/gate.ipynb #438b74c7
 def gate_directions(
     s: Subject,  # the LM at a block, with an SAE or without
     halves: TopicHalves,  # topics with examples
@@ -261,6 +264,7 @@ def _with_fluency(s, texts):
     found = measured.reindex(texts.text).reset_index(drop=True)
     return texts.reset_index(drop=True).assign(nll=found.nll, distinct=found.distinct)
 
+# %% ../../nbs/steering/gate.ipynb #e1704e9c
 def gate_texts(
     s_by_block: dict,  # block to `Subject`, all of one LM; with an SAE or without
     topics: pd.DataFrame,  # columns topic, request, example
@@ -463,6 +467,7 @@ def _failures(row, n_topics):
         why.append(f"a direct request scores {asked}, not clearly above unsteered text at {plain}")
     return why
 
+# %% ../../nbs/steering/gate.ipynb #5dd68a20
 def gate_verdict(
     scores: pd.DataFrame,  # from `gate_scores`
 ) -> pd.DataFrame:  # index block; passes, verdict (a sentence)

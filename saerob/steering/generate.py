@@ -101,6 +101,7 @@ def _checked_units(latents, max_activations):
     except (TypeError, ValueError, LookupError):
         raise ValueError("max_activations must hold a number, 0 or more, for every latent.") from None
 
+# %% ../../nbs/steering/generate.ipynb #794fe8ae
 def _checked_directions(directions, intervention):
     "Directions and promptings as a list. Raises ValueError for names that would be taken for something else."
     directions = _as_list(directions)
@@ -339,6 +340,7 @@ def _projection(h, direction):
     "How far residuals [n, d_model] are gone in a direction, in units of its maximum."
     return (h @ direction.vector.to(h) - direction.offset)/direction.maximum
 
+# %% ../../nbs/steering/generate.ipynb #901e35be
 @torch.no_grad()
 def reread_activation(
     s: Subject,  # the subject, not steered here

@@ -109,6 +109,7 @@ def _checked_factors(alpha, device):
     listed = list(given) if isinstance(given, (list, tuple)) else [given]
     return torch.tensor([number(a, "alpha") for a in listed], dtype=torch.float32, device=device)
 
+# %% ../../nbs/steering/scores.ipynb #99f27d66
 def steering_amounts(
     p: Probe,  # the prefix
     latents: torch.LongTensor,  # [n] indices

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 from tqdm.auto import tqdm
 from ..core.checks import texts as checked_texts
 from ..core.checks import each, kind_of, one_of, whole
@@ -348,20 +349,21 @@ class Utility:
     @property
     def outcome(self): return steering_outcome(self.scores)
 
-    @property
-    def summary_by_kind(self) -> pd.DataFrame:
-        "The summary for content latents and for form latents apart."
-        if self.kinds is None: raise ValueError("this result does not say which latents are form latents.")
-        kind = self.scores.latent.map(self.kinds.kind)
-        parts = {k: utility_summary(d) for k, d in self.scores.groupby(kind.rename("kind"))}
-        return pd.concat(parts, names=["kind"])
-
     def __repr__(self):
         t = self.texts
         left_out = f"; left out, never active: {', '.join(map(str, self.dead))}" if self.dead else ""
         size = f"{t.latent.nunique()} latents, {len(t)} rated texts of {t.condition.nunique()} conditions"
         unrated = f"{t.score.isna().sum()} without a score"
         return f"Utility: {size}, {unrated}{left_out}\n{self.summary.to_string(float_format='%.2f')}"
+
+# %% ../../nbs/steering/utility.ipynb #bb0601cb
+@patch(as_prop=True)
+def summary_by_kind(self: Utility) -> pd.DataFrame:
+    "The summary for content latents and for form latents apart."
+    if self.kinds is None: raise ValueError("this result does not say which latents are form latents.")
+    kind = self.scores.latent.map(self.kinds.kind)
+    parts = {k: utility_summary(d) for k, d in self.scores.groupby(kind.rename("kind"))}
+    return pd.concat(parts, names=["kind"])
 
 # %% ../../nbs/steering/utility.ipynb #72a876f5
 def _live(latents, stats):

@@ -51,6 +51,7 @@ def lm_eval_step(
                 head_index=None)
     return {lm_eval_place(s): step}
 
+# %% ../../nbs/study/exchange.ipynb #50c07bc0
 LM_EVAL_FILE = "latent-{latent}.pt"
 
 def export_lm_eval(
@@ -94,6 +95,7 @@ def _axbench_texts(path: Path) -> dict:
         raise ValueError(f"{path} is no table of AxBench's texts ({type(error).__name__}).") from None
     return d[d.category == "positive"].groupby("concept_id").output.agg(tuple).to_dict()
 
+# %% ../../nbs/study/exchange.ipynb #75133eb4
 def read_axbench(
     folder: str | Path,  # such as AxBench's concept500/prod_2b_l20_v1/generate
 ) -> pd.DataFrame:  # concept_id, concept, genre, sae (a name for `load_sae`), latent, ref, examples (a tuple)

@@ -96,6 +96,7 @@ def neuronpedia_labels(
     if todo: kept |= _asked(todo, f"{site.rstrip('/')}/api/feature/{name}", site, file, seconds)
     return pd.Series([kept[latent] for latent in latents], pd.Index(latents, name="latent"), str, "label")
 
+# %% ../../nbs/study/neuronpedia.ipynb #dde281a7
 def _asked(latents, address, site, file, seconds):
     "Labels from the site, each kept as soon as it has come."
     if len(latents) > MOST:

@@ -155,7 +155,7 @@ LAPTOP = Preset(
 AXBENCH_FACTORS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0)
 _EVERY_ROW = tuple(Effort(name, None, texts=24) for name in SCENARIOS if name != "untargeted_suffix")
 
-
+# %% ../../nbs/study/presets.ipynb #c4ab8ab8
 def lent_effort(
     name: str,  # of a scenario
 ) -> Effort:
@@ -174,6 +174,8 @@ GPU = replace(
     device="cuda",
     dtype="bfloat16",
 )
+
+# %% ../../nbs/study/presets.ipynb #46525f68
 PAPER = Preset(
     name="paper",
     attack=AttackSize(120, 2000, _EVERY_ROW, saes=()),

@@ -100,6 +100,7 @@ def grid_members(
     if not rows: raise SubjectError(f"there is no SAE in {', '.join(grid.repositories)}.")
     return pd.DataFrame(rows).astype(dict(width="Int64"))
 
+# %% ../../nbs/study/published_grid.ipynb #7fbb311b
 def load_member(
     grid: PublishedGrid,  # the grid
     member,  # a row of `grid_members`
@@ -175,6 +176,7 @@ def _nearest(measured, published, ratio):
         gap[:, j] = np.inf
     return found
 
+# %% ../../nbs/study/published_grid.ipynb #171b0668
 def join_published(
     measured: pd.DataFrame,  # a row per SAE: key, variety, width, l0, and what was measured
     published: pd.DataFrame,  # from `read_results`
@@ -213,6 +215,17 @@ def published_results(
     with _hub(f"the data set {grid.results!r}"):
         return read_results(snapshot_download(grid.results, repo_type="dataset", allow_patterns=patterns))
 
+# %% ../../nbs/study/published_grid.ipynb #891a7b92
+def _member_row(lm, grid, member, folder, size, texts, contexts):
+    "What is measured of one member; a note where it cannot be."
+    row = dict(key=member.key, variety=member.variety, width=member.width, l0=np.nan, note="")
+    try:
+        s = lm.with_sae(load_member(grid, member, str(lm.device)))
+        row |= dict(width=s.d_sae) | member_robustness(s, Path(folder)/member.key, size, texts, contexts)
+    except SubjectError as error: row["note"] = str(error)
+    return row
+
+# %% ../../nbs/study/published_grid.ipynb #2ab99654
 def grid_robustness(
     grid: PublishedGrid,  # the grid
     folder: str | Path,  # of the records; continued if it holds some
@@ -232,12 +245,7 @@ def grid_robustness(
     rows = []
     for member in members.itertuples():
         tell(f"{member.key} ({len(rows) + 1} of {len(members)})")
-        row = dict(key=member.key, variety=member.variety, width=member.width, l0=np.nan, note="")
-        try:
-            s = lm.with_sae(load_member(grid, member, str(lm.device)))
-            row |= dict(width=s.d_sae) | member_robustness(s, Path(folder)/member.key, size, texts, contexts)
-        except SubjectError as error: row["note"] = str(error)
-        rows.append(row)
+        rows.append(_member_row(lm, grid, member, folder, size, texts, contexts))
     return join_published(pd.DataFrame(rows), published)
 
 # %% ../../nbs/study/published_grid.ipynb #f8d7e63f

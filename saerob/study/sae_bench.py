@@ -204,6 +204,7 @@ def _token_columns(h, z, new):
                    cossim=product/(norm*norm_new), l0=(z > 0).sum(-1), l1=z.sum(-1))
     return pd.DataFrame({name: value.float().cpu().numpy() for name, value in columns.items()})
 
+# %% ../../nbs/study/sae_bench.ipynb #f81bf68b
 def _read_tokens(s, contexts):
     "Measures of all tokens, their total centred variance, and the share of them at which latents are active."
     parts = []
@@ -311,6 +312,7 @@ def _behaviour_metrics(s, contexts):
                                             ce_loss_with_ablation=loss_zero/n, ce_loss_with_sae=loss_sae/n,
                                             ce_loss_without_sae=loss/n))
 
+# %% ../../nbs/study/sae_bench.ipynb #a53e8e95
 @torch.no_grad()
 def core_metrics(
     s: Subject,  # an LM with an SAE

@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+# %% ../../nbs/study/study.ipynb #b0d910b0
 from ..attacks.local_stability import retention, worst_case
 from ..attacks.oracle import every_token
 from ..core.assets import home
@@ -262,7 +263,7 @@ def measure_part(shared: SharedInputs,  # what the SAEs share
         if part == "scores": shared.sample[name] = table
         if part == "interpretability": keep_descriptions(shared, name, rows)
 
-
+# %% ../../nbs/study/study.ipynb #91bfecec
 def keep_descriptions(shared, name, rows):
     "Remember what the judge said of latents, for the rating of texts."
     said = {row["latent"]: row["description"] for row in rows if row.get("description")}
