@@ -11,6 +11,7 @@ __all__ = ['SEARCH_ROWS', 'FAMILIES', 'BENCH_COLUMNS', 'memory', 'forwards_to_re
 # %% ../../nbs/app/bench.ipynb #deba349a
 import copy
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,6 +120,23 @@ def most_saved(s, n):
     return (len(s.blocks)*n*block + head) / ((s.layer + 1)*n*block)
 
 
+# %% ../../nbs/app/bench.ipynb #23aecb32
+def _by_residuals(first, part):
+    "Scores and KL divergences of candidates, each completed from its residuals."
+    answer = first.bound.answer
+    score = first.objective.score(*first.forward(part))
+    return score, kl(answer.before, answer.after(first.all_residuals))
+
+def _by_whole_model(s, first, part):
+    "Scores and KL divergences of candidates, each run as a whole prompt through the whole model."
+    with torch.no_grad():
+        options = dict(logits_to_keep=1, output_hidden_states=True, use_cache=False)
+        out = s.model(first.prompt.whole(part), **options)
+    h = out.hidden_states[s.layer + 1][:, -1]
+    score = first.objective.score(s.encode(h), s.encode_pre(h))
+    moved = kl(first.bound.answer.before, out.logits[:, -1].float().log_softmax(-1))
+    return score.detach(), moved
+
 # %% ../../nbs/app/bench.ipynb #ec323ef9
 def constrained(rounds=3, n=400, batch=100, eps=.5, index=0, layers=(None, 8)):
     "Constrained candidates per second: those that could win are completed, against completing every one."
@@ -129,9 +147,9 @@ def constrained(rounds=3, n=400, batch=100, eps=.5, index=0, layers=(None, 8)):
         parts = first.filter_candidates(s.vocab[order][:, None], n).split(batch)
         yield from constrained_rows(s, first, parts, rounds, whole_model=layer is None)
 
+# %% ../../nbs/app/bench.ipynb #2b74fde3
 def constrained_rows(s, first, parts, rounds, whole_model):
     "The rows of one block: against completing every candidate, and perhaps against the whole model."
-    answer = first.bound.answer
     n = sum(map(len, parts))
     won = {}
 
@@ -140,21 +158,11 @@ def constrained_rows(s, first, parts, rounds, whole_model):
         won["state"].bound = first.bound
         for part in parts: won["state"].evaluate(part)
 
-    def completed(part):
-        score = first.objective.score(*first.forward(part))
-        return score, kl(answer.before, answer.after(first.all_residuals))
-
-    def whole(part):
-        with torch.no_grad():
-            options = dict(logits_to_keep=1, output_hidden_states=True, use_cache=False)
-            out = s.model(first.prompt.whole(part), **options)
-        h = out.hidden_states[s.layer + 1][:, -1]
-        score = first.objective.score(s.encode(h), s.encode_pre(h))
-        return score.detach(), kl(answer.before, out.logits[:, -1].float().log_softmax(-1))
-
     most = most_saved(s, first.prompt.rest(parts[0]).shape[1])
-    ways = {f"block {s.layer}, against every one completed": (completed, most)}
-    if whole_model: ways[f"block {s.layer}, against whole model and prompt"] = (whole, np.nan)
+    ways = {f"block {s.layer}, against every one completed": (partial(_by_residuals, first), most)}
+    if whole_model:
+        by_whole_model = partial(_by_whole_model, s, first)
+        ways[f"block {s.layer}, against whole model and prompt"] = (by_whole_model, np.nan)
     for name, (complete, arithmetic) in ways.items():
         def baseline(): won["baseline"] = best_of_all(first, parts, complete)
         times = claim(timed_pairs(baseline, ours, rounds))
@@ -162,7 +170,6 @@ def constrained_rows(s, first, parts, rounds, whole_model):
         yield dict(what=name, unit="candidates/s", baseline=n/times["baseline_s"], ours=n/times["ours_s"],
                    target=3, arithmetic=arithmetic, layer=s.layer, dtype="float32", batch=len(parts[0]),
                    same_best=same, completed=won["state"].completions/n) | times
-
 
 # %% ../../nbs/app/bench.ipynb #ed6b6379
 def dictionary(rounds=3, n=24):
@@ -312,6 +319,10 @@ BENCH_COLUMNS = dict(
     ratio_high="upper end of the same",
     rounds="timed pairs, or texts",
     target="ratio that was promised",
+)
+
+# %% ../../nbs/app/bench.ipynb #e7acc01a
+BENCH_COLUMNS |= dict(
     layer="block whose output is read",
     dtype="our precision",
     baseline_dtype="the baseline's precision",

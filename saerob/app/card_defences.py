@@ -130,6 +130,7 @@ def measured_rows(rows: list) -> list:
     "The rows that have a harm."
     return [row for row in rows if known(row, "harm")]
 
+# %% ../../nbs/app/card_defences.ipynb #1e978e0c
 ENOUGH = 10  # texts; with fewer an interval says little
 
 def verdict(row: dict, base: dict) -> str:

@@ -137,6 +137,7 @@ def study_costs(p: Preset,  # the preset
     names = ("what", "units", "forwards", "tokens", "seconds", "bytes")
     return [dict(zip(names, row)) | dict(seconds=row[4]*larger) for row in rows]
 
+# %% ../../nbs/app/costs.ipynb #cf714c1e
 WRITTEN = 384*128  # tokens of a block of self-written text, see `written_texts`
 
 def training_costs(p: Preset,  # the preset
@@ -177,6 +178,7 @@ def seconds_of(row: dict,  # of costs
     if "seconds" in row: return row["seconds"]
     return max(row["gflop"]/rates.attack, row["forwards"]/rates.candidates)
 
+# %% ../../nbs/app/costs.ipynb #e6c46beb
 def costs(scale: str | Preset = "paper",  # a name in `PRESETS`, or a preset of your own
           rates: Rates | None = None,  # of a machine; None: of the bench's
          ) -> pd.DataFrame:  # as `table_of_costs` gives it

@@ -111,6 +111,8 @@ RESUME = Annotated[bool, typer.Option(
     help="go on from the rows that an earlier, interrupted command kept beside --out")]
 OVERWRITE = Annotated[bool, typer.Option(
     "--overwrite", help="replace a file that is there", rich_help_panel=HOW)]
+
+# %% ../../nbs/app/options.ipynb #6b59a9b2
 WORKERS = Annotated[int, typer.Option(
     min=1, rich_help_panel=HOW,
     help="processes that share the work; on a machine with GPUs each has one (more than 1 needs Ray)")]
@@ -266,7 +268,10 @@ COLUMNS = dict(
     adversarial_text="the text with the edit",
     success="did it move as wanted: down, with a target up; with --switch, is the latent on, or off",
     feasible="was an edit found that keeps the constraint", round_trips="does typing the text give the "
-             "same tokens", forwards="forward passes used", search="the search that was used",
+             "same tokens", forwards="forward passes used", search="the search that was used")
+
+# %% ../../nbs/app/options.ipynb #d57bd3d4
+COLUMNS |= dict(
     active="number of active latents before", lost="the strongest latents that are gone, with the words "
            "they raise", gained="the strongest that are new",
     kl="change of the LM's next token, in nats: KL(before || after)",
@@ -325,7 +330,7 @@ def left_out(df):  # rows with text, and target where there is one
     if again.any(): said.append(f"measured once: {again.sum()} of {len(df)} rows repeat an earlier text")
     return said, df[~blank]
 
-
+# %% ../../nbs/app/options.ipynb #432d9db9
 def input_texts(texts: list,  # given on the command line
                 file: str | None,  # a text file, a table, or "-" for stdin
                 column: str | None = None,  # of a table; None: text
@@ -408,7 +413,7 @@ def table_path(out: str,  # --out as typed
         raise ValueError(f"{table} is there already: add --overwrite to replace it, or name another --out.")
     return table
 
-
+# %% ../../nbs/app/options.ipynb #d2547165
 def place(out: str | None,  # --out as typed
           name: str,  # of the command, for the table's name in a folder
           resume: bool = False,  # may there be records already?

@@ -39,7 +39,7 @@ def heading(text: str) -> dict:
     "A heading within a part."
     return dict(kind="heading", text=text)
 
-
+# %% ../../nbs/app/report_page.ipynb #3663ce4e
 def unbroken(cell: str) -> str:
     "A number with its interval, as text that breaks between the two only."
     return str(cell).replace(" ", "\u00a0").replace("\u00a0[", " [")

@@ -76,7 +76,7 @@ def overlap_row(name: str,  # of the condition
     forwards = 0 if pd.isna(r.get("forwards")) else r.forwards
     return shown | {"texts": int(r.n), "forward passes": f"{forwards:,.0f}" if forwards else ""}
 
-
+# %% ../../nbs/app/report_parts.ipynb #9743b385
 def overlap_rows(summary: pd.DataFrame,  # from `summarise`
                  marks: pd.DataFrame,  # from `landmarks`
                 ) -> pd.DataFrame:  # text in every cell

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from fastcore.basics import patch
 
 from ..attacks.constraints import KLBelow, SameContinuation, SameNextToken
 from ..attacks.edits import Suffix
@@ -181,13 +182,15 @@ class Measuring:
                 run.add("timed", **timed_batch(self.s, self.texts.x1[0], self.readout, self.size.batch))
             return {name: run.frame()[name][0] for name in ("candidates_per_second", "completed_per_second")}
 
-    def minutes(self,
-                forwards: float,  # candidates run to the SAE's layer
-                completed: float = 0,  # candidates completed through the rest of the LM
-               ) -> float:
-        "What that takes at the speed that was timed."
-        each = self.timing
-        return (forwards/each["candidates_per_second"] + completed/each["completed_per_second"])/60
+# %% ../../nbs/app/robustness_plan.ipynb #f73225dd
+@patch
+def minutes(self: Measuring,
+            forwards: float,  # candidates run to the SAE's layer
+            completed: float = 0,  # candidates completed through the rest of the LM
+           ) -> float:
+    "What that takes at the speed that was timed."
+    each = self.timing
+    return (forwards/each["candidates_per_second"] + completed/each["completed_per_second"])/60
 
 # %% ../../nbs/app/robustness_plan.ipynb #93adc806
 def timed_batch(s: Subject,  # the subject

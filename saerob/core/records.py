@@ -134,6 +134,7 @@ def parse_records(
         n_bytes += len(line)
     return Parsed(list(rows.values()), n_bytes, 0)
 
+# %% ../../nbs/core/records.ipynb #38e5b6d5
 def _record(line: bytes) -> dict | None:
     "The record in a line, None if it is not a whole one."
     try: row = json.loads(line)
@@ -205,6 +206,7 @@ class Run:
             self._file.close()
             raise
 
+# %% ../../nbs/core/records.ipynb #c316ebfb
 @patch
 def _begin(self: Run, wanted: dict, resume: bool) -> None:
     "Agree on the manifest and read what is there."

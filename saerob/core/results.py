@@ -147,6 +147,7 @@ def write_table(
     with atomic(path) as draft:
         draft.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
+# %% ../../nbs/core/results.ipynb #573727f9
 def check_columns(
     df: pd.DataFrame,  # the table
     columns: dict,  # column to its meaning

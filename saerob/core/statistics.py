@@ -132,6 +132,33 @@ def _stepped_up(a, b):
         r = (a*b).sum(1)/np.sqrt((a*a).sum(1)*(b*b).sum(1))
         return float(np.mean(2*r/(1 + r)))
 
+# %% ../../nbs/core/statistics.ipynb #deda534c
+def _split_means(first, second, groups, n_splits, rng):
+    "Means of the groups' two halves, of `first` in one and of `second` in the other: twice [splits, groups]."
+    a = []
+    b = []
+    for _ in range(n_splits):
+        order = np.lexsort((rng.random(len(groups)), groups))
+        place = np.arange(len(groups)) - np.searchsorted(groups[order], groups[order])
+        half = np.zeros(len(groups))
+        half[order] = (place + rng.integers(2)) % 2
+        a.append(_half_means(first, groups, half))
+        b.append(_half_means(second, groups, 1 - half))
+    a, b = np.array(a), np.array(b)
+    whole_ones = ~(np.isnan(a) | np.isnan(b)).any(0)
+    return a[:, whole_ones], b[:, whole_ones]
+
+# %% ../../nbs/core/statistics.ipynb #c3be7c1e
+def _known_scores(first, second, groups):
+    "Rows with both scores: the scores and the groups as numbers. Raises ValueError for under three groups."
+    first = as_numbers(first, "first")
+    second = first if second is None else as_numbers(second, "second")
+    names, groups = np.unique(np.asarray(groups), return_inverse=True)
+    known = ~np.isnan(first) & ~np.isnan(second)
+    if min(len(names), len(set(groups[known]))) < 3:
+        raise ValueError("a reliability needs at least three groups with known scores.")
+    return first[known], second[known], groups[known]
+
 # %% ../../nbs/core/statistics.ipynb #6f2d1cf3
 def split_half_reliability(
     first,  # [n] a score of every latent; NaN left out
@@ -145,25 +172,9 @@ def split_half_reliability(
     "Split-half reliability of the means of groups (Spearman-Brown). Raises ValueError for under three "
     "groups."
     check_level(level)
-    first = as_numbers(first, "first")
-    second = first if second is None else as_numbers(second, "second")
-    names, groups = np.unique(np.asarray(groups), return_inverse=True)
-    known = ~np.isnan(first) & ~np.isnan(second)
-    if min(len(names), len(set(groups[known]))) < 3:
-        raise ValueError("a reliability needs at least three groups with known scores.")
-    first, second, groups = first[known], second[known], groups[known]
+    first, second, groups = _known_scores(first, second, groups)
     rng = np.random.default_rng(seed)
-    a, b = [], []
-    for _ in range(whole(n_splits, "n_splits", low=1)):
-        order = np.lexsort((rng.random(len(groups)), groups))
-        place = np.arange(len(groups)) - np.searchsorted(groups[order], groups[order])
-        half = np.zeros(len(groups))
-        half[order] = (place + rng.integers(2)) % 2
-        a.append(_half_means(first, groups, half))
-        b.append(_half_means(second, groups, 1 - half))
-    a, b = np.array(a), np.array(b)
-    whole_ones = ~(np.isnan(a) | np.isnan(b)).any(0)
-    a, b = a[:, whole_ones], b[:, whole_ones]
+    a, b = _split_means(first, second, groups, whole(n_splits, "n_splits", low=1), rng)
     draws = rng.integers(0, a.shape[1], (whole(n_resamples, "n_resamples", low=1), a.shape[1]))
     values = [_stepped_up(a[:, rows], b[:, rows]) for rows in draws]
     low, high = np.nanpercentile(values, [50 * (1 - level), 50 * (1 + level)])

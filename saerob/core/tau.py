@@ -112,6 +112,7 @@ def orders_of(
     orders[:, np.argsort(stratum, kind="stable")] = np.argsort(stratum + random, 1)
     return Orders(orders, False)
 
+# %% ../../nbs/core/tau.ipynb #68e9cca8
 def permute(
     stat,  # function of [draws, n] reordered columns, gives [draws]
     y,  # [n] the column to reorder
@@ -148,6 +149,7 @@ def tau_of_columns(
         taus.append((signs_y @ signs_x)/np.sqrt(np.maximum(1, untied)))
     return np.concatenate(taus)
 
+# %% ../../nbs/core/tau.ipynb #033d2ca7
 class PValue(NamedTuple):
     "A p value and how it was found."
     p: float
@@ -256,6 +258,7 @@ def gaussian_interval(
     inside = true[abs(tau - true) <= ndtri((1 + level)/2)*tau_sd(true, n) + 1e-9]
     return Range(float(inside.min()), float(inside.max()))
 
+# %% ../../nbs/core/tau.ipynb #5d20368a
 def gaussian_sample(
     tau: float,  # true τ
     shape: tuple,  # the last axis is rows
@@ -332,6 +335,7 @@ def kendall(
     low, high = gaussian_interval(found.value, m, level)
     return Tau(found.value, low, high, p, n, how, join(note, "no spread in the bootstrap: Gaussian interval"))
 
+# %% ../../nbs/core/tau.ipynb #66b48929
 def kept_units(units, keep) -> np.ndarray | None:
     "Units of the complete rows. Raises ValueError for another number of labels than rows."
     if units is None: return None

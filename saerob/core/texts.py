@@ -38,6 +38,16 @@ def data_path(
     if folder == installed: return fetched_data(name, folder/"registry.txt")
     raise FileNotFoundError(f"no '{name}' in {folder}: set SAEROB_DATA to the folder data/ of a checkout")
 
+# %% ../../nbs/core/texts.ipynb #2942e627
+def _fetch_file(keeper, file: str, address: str) -> None:
+    "Let pooch fetch one file. Raises `AssetError` with the reason."
+    try: keeper.fetch(file)
+    except (OSError, ValueError) as error:
+        damaged = isinstance(error, ValueError)
+        why = "it is not the file it should be" if damaged else type(error).__name__
+        raise AssetError(f"{file} could not be fetched from {address} ({why}): connect once, set SAEROB_URL "
+                         "to a mirror, or SAEROB_DATA to the folder data/ of a clone.") from None
+
 # %% ../../nbs/core/texts.ipynb #721cbb53
 SHIPPED = ("topk", "batchtopk", "relu", "gated", "jumprelu")  # the SAEs in data/saes
 ADDRESS = "https://raw.githubusercontent.com/saerob/saerob/v{version}/data/"
@@ -59,19 +69,7 @@ def fetched_data(
     address = os.environ.get("SAEROB_URL") or ADDRESS.format(version=saerob.__version__)
     keeper = pooch.create(path=home() / "data", base_url=address.rstrip("/") + "/", registry=wanted)
     pooch.get_logger().setLevel("ERROR")
-    for file in wanted:
-        try:
-            keeper.fetch(file)
-        except (OSError, ValueError) as error:
-            why = (
-                "it is not the file it should be"
-                if isinstance(error, ValueError)
-                else type(error).__name__
-            )
-            raise AssetError(
-                f"{file} could not be fetched from {address} ({why}): connect once, set SAEROB_URL "
-                "to a mirror, or SAEROB_DATA to the folder data/ of a clone."
-            ) from None
+    for file in wanted: _fetch_file(keeper, file, address)
     return home() / "data" / name
 
 # %% ../../nbs/core/texts.ipynb #04873bc8
@@ -117,6 +115,7 @@ def from_csv(
         options = dict(sep=separator, keep_default_na=False, index_col=False)
         return pd.read_csv(file, header=0 if header else None, **options)
 
+# %% ../../nbs/core/texts.ipynb #2bcd5814
 def check_fields(
     path: Path,  # .csv or .tsv, also .gz
     separator: str,  # between fields
@@ -202,6 +201,7 @@ def choose_columns(
     found.insert(0, "id", range(1, len(found) + 1))
     return found
 
+# %% ../../nbs/core/texts.ipynb #290b780b
 def keep_texts(
     found: pd.DataFrame,  # as `choose_columns` gives it
     source: str | Path | pd.DataFrame,  # for the error

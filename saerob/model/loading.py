@@ -73,6 +73,7 @@ def _read_sparsify(folder, device, dtype):
     vars(sae.cfg.metadata).update(_sparsify_place(folder.name, transcode))
     return sae
 
+# %% ../../nbs/model/loading.ipynb #43a80806
 def _sparsify_sae(weights: dict, k: int, device, dtype):
     "A SAELens TopK SAE with the weights of EleutherAI's format."
     from sae_lens import TopKSAE, TopKSAEConfig

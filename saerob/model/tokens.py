@@ -77,6 +77,7 @@ def typable(self: Subject) -> torch.BoolTensor:  # [vocabulary], on the CPU
     self._shared["typable"] = mask
     return mask
 
+# %% ../../nbs/model/tokens.ipynb #848f4cd5
 @patch(as_prop=True)
 def vocab(self: Subject) -> torch.LongTensor:  # [n_typable], on the CPU
     "Ids of the tokens that an edit may use, in ascending order."

@@ -41,6 +41,21 @@ class Member:
         seed = f"-seed{self.seed}" if self.seed > 0 else ""
         return f"{self.arch}-{self.l0}{seed}"
 
+# %% ../../nbs/saes/grid.ipynb #802c264b
+def _check_plan(plan) -> None:
+    "Refuse settings of a `GridPlan` that make no sense. Raises ValueError."
+    each(plan.l0s, "l0s", whole, 1)
+    each(plan.archs, "archs", one_of, ARCHITECTURES)
+    if len(plan.again): each(plan.again, "again", one_of, ARCHITECTURES)
+    if len(plan.depths): each(plan.depths, "depths", whole, 0)
+    if plan.layer in plan.depths:
+        raise ValueError(f"block {plan.layer} is the layer: depths name others.")
+    for name in ("layer", "seed"): whole(getattr(plan, name), name, 0)
+    for name in ("d_sae", "steps", "blocks", "batch", "context"): whole(getattr(plan, name), name, 1)
+    if plan.limit is not None: whole(plan.limit, "limit", 1)
+    number(plan.l2, "l2", 0)
+    if number(plan.lr, "lr") <= 0: raise ValueError(f"lr must be above 0: it is {plan.lr}.")
+
 # %% ../../nbs/saes/grid.ipynb #1e23bcef
 @dataclass(frozen=True)
 class GridPlan:
@@ -62,18 +77,7 @@ class GridPlan:
     depths: tuple = ()  # further blocks, each with a grid like this one
     l2: float = 0.  # times the sum of the squared weights, added to the loss, see `WeightPenalty`
 
-    def __post_init__(self):
-        each(self.l0s, "l0s", whole, 1)
-        each(self.archs, "archs", one_of, ARCHITECTURES)
-        if len(self.again): each(self.again, "again", one_of, ARCHITECTURES)
-        if len(self.depths): each(self.depths, "depths", whole, 0)
-        if self.layer in self.depths:
-            raise ValueError(f"block {self.layer} is the layer: depths name others.")
-        for name in ("layer", "seed"): whole(getattr(self, name), name, 0)
-        for name in ("d_sae", "steps", "blocks", "batch", "context"): whole(getattr(self, name), name, 1)
-        if self.limit is not None: whole(self.limit, "limit", 1)
-        number(self.l2, "l2", 0)
-        if number(self.lr, "lr") <= 0: raise ValueError(f"lr must be above 0: it is {self.lr}.")
+    def __post_init__(self): _check_plan(self)
 
     @property
     def folder(self) -> Path:  # where its SAEs are
@@ -119,6 +123,14 @@ def published_grid(
         layer=layer, l0s=(50, 80, 160, 320, 520, 820), d_sae=16384, steps=244_000, again=(), lm=lm,
         batch=2048, lr=3e-4, context=2048, texts="HuggingFaceFW/fineweb:sample-10BT", limit=800_000)
 
+# %% ../../nbs/saes/grid.ipynb #21a33605
+def _save_curves(controllers, members: list, path: Path) -> None:
+    "Write the learning curves of a row, with what each of its SAEs was to become."
+    about = pd.DataFrame([dict(sae=m.name, arch=m.arch, target=m.l0, seed=m.seed) for m in members])
+    curves = learning_curves(controllers, "sae").merge(about, on="sae")
+    with atomic(path) as draft:
+        curves.to_csv(draft, index=False, float_format="%.5g")
+
 # %% ../../nbs/saes/grid.ipynb #aefd241c
 def train_row(
     plan: GridPlan,  # the plan
@@ -140,10 +152,7 @@ def train_row(
     targets = {m.name: m.l0 for m in todo if "topk" not in arch}
     checkpoints = plan.folder/"checkpoints"/f"{arch}-{seed}"
     controllers = train(saes, stream, steps, targets, checkpoints, lr=plan.lr, speed=8/steps, start=steps//6)
-    members = pd.DataFrame([dict(sae=m.name, arch=m.arch, target=m.l0, seed=m.seed) for m in todo])
-    curves = learning_curves(controllers, "sae").merge(members, on="sae")
-    with atomic(plan.folder/f"curves-{arch}-{seed}.csv") as draft:
-        curves.to_csv(draft, index=False, float_format="%.5g")
+    _save_curves(controllers, todo, plan.folder/f"curves-{arch}-{seed}.csv")
     return [save_inference_sae(saes[m.name], stream, plan.folder/m.name, **about, l0_target=m.l0, seed=seed)
             for m in todo]
 
