@@ -39,6 +39,7 @@ class Answer:
         inputs = prompt.rest(edits) if self.past else prompt.whole(edits)
         return s.logits(inputs, past=self.past).log_softmax(-1)
 
+# %% ../../nbs/attacks/constraints.ipynb #d7e9e077
 def kl(
     before: torch.Tensor,  # [vocabulary] log-probabilities
     after: torch.Tensor,  # [batch, vocabulary] log-probabilities
@@ -120,6 +121,7 @@ class SameContinuation(Constraint):
         greedy = prompt.s.generate(prompt.unedited.ids, self.n)
         return BoundContinuation(BoundNextToken(Answer(prompt)), greedy)
 
+# %% ../../nbs/attacks/constraints.ipynb #94b92f96
 @dataclass
 class BoundContinuation:
     "The greedy continuation of one text, to be kept."

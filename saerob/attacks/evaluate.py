@@ -91,6 +91,7 @@ def _refuse_overlong(s, unit, scenario, readout):
         raise SubjectError(f"the text with id {unit['id']!r} is too long: {added} it takes {n} tokens, "
                            f"and the LM reads {s.max_tokens}.")
 
+# %% ../../nbs/attacks/evaluate.ipynb #8a4bd764
 def _places(s, text, scenario, readout):
     "Where tokens are replaced: every position of the text, or none for a suffix."
     if not scenario.replaces:
@@ -176,6 +177,7 @@ def _found(s, result, scenario, metric, readout):
         row |= dict(feasible=result.feasible, completions=result.completions)
     return Tried(row, *result.prompts, tokenise(s, result.text, readout).head, result.adversarial_tokens)
 
+# %% ../../nbs/attacks/evaluate.ipynb #50b8ce69
 def _reference(s, unit, name, readout):
     "What another text has of this one's active latents."
     this, other = tokenise(s, unit["text"], readout), tokenise(s, unit[name], readout)
@@ -217,6 +219,7 @@ def _with_lm(s, tried, scenario):
         rows[name] = t.row | change | dict(kl_text=own.kl, same_next_text=own.same_next)
     return rows
 
+# %% ../../nbs/attacks/evaluate.ipynb #d1a269e1
 def _with_continuations(s, tried, changes):
     "The changes with the greedy continuations, all written in one batch."
     prompts = {name: [tuple(ids[0].tolist()) for ids in (t.before, t.after)] for name, t in tried.items()}
@@ -224,7 +227,6 @@ def _with_continuations(s, tried, changes):
     written = dict(zip(distinct, s.generate(distinct, N_GREEDY)))
     return {name: with_greedy(s, changes[name], *(written[ids] for ids in pair))
             for name, pair in prompts.items()}
-
 
 # %% ../../nbs/attacks/evaluate.ipynb #72211f3c
 def _typed(s, result, scenario, metric, readout):
@@ -246,6 +248,19 @@ def _activity(s, readout):
         kept[readout] = activity(s, df.x1.tolist() + df.x2.tolist(), readout)
     return kept[readout]
 
+# %% ../../nbs/attacks/evaluate.ipynb #95544bb6
+def _before_units(s, scenario, readout):
+    "Settings for the manifest, the cost of a table of token shifts, and the usable latents (None: all)."
+    config = dict(scenario=scenario_settings(scenario), readout=asdict(readout))
+    cost = _table_cost(s, scenario.search, readout)
+    table = own_table(s, scenario.search, readout)
+    if table is not None: config["token_shifts"] = table
+    if not scenario.single: return config, cost, None
+    latents = _activity(s, readout)
+    usable = ~(latents.dead | latents.always_on).to_numpy()
+    config["latents"] = latents[["dead", "always_on"]].sum().to_dict()
+    return config, cost, usable
+
 # %% ../../nbs/attacks/evaluate.ipynb #4e454d1f
 def evaluate(s: Subject,  # the subject
              texts: pd.DataFrame|list,  # as for `units`
@@ -260,15 +275,7 @@ def evaluate(s: Subject,  # the subject
     if s.sae is None: raise SubjectError("this subject has no SAE: there is no report to attack.")
     workers = workers_of(workers)
     scenario = settled(s, scenario, readout)
-    config = dict(scenario=scenario_settings(scenario), readout=asdict(readout))
-    cost = _table_cost(s, scenario.search, readout)
-    table = own_table(s, scenario.search, readout)
-    if table is not None: config["token_shifts"] = table
-    usable = None
-    if scenario.single:
-        latents = _activity(s, readout)
-        usable = ~(latents.dead | latents.always_on).to_numpy()
-        config["latents"] = latents[["dead", "always_on"]].sum().to_dict()
+    config, cost, usable = _before_units(s, scenario, readout)
     todo = units(s, texts, scenario, readout, usable)
     with Run(folder, config, seed, s.identity()) as run:
         merge(run, todo)
@@ -281,6 +288,7 @@ def evaluate(s: Subject,  # the subject
     places = {key: i for i, key in enumerate(records.key)}
     return long_table(records.iloc[[places[key] for key in todo]], manifest)
 
+# %% ../../nbs/attacks/evaluate.ipynb #b01afcff
 def unit_record(s, scenario, seed, readout, key, unit):
     "What `evaluate` records of one unit, in whatever process."
     return unit | dict(conditions=measure(s, unit, scenario, seed_of(seed, key), readout))

@@ -125,12 +125,12 @@ def encoder_rows(s: Subject,  # the subject
     at_zero = s.encode_pre(torch.zeros(1, s.d_model))
     return (at_axes - at_zero).T
 
-# %% ../../nbs/attacks/fragility.ipynb #82794831
 class Similarity(NamedTuple):
     "How similar residuals are to one residual, and which latents they leave on."
     stages: torch.Tensor  # [n, 4] similarity at the stages of `STAGES`
     on: torch.Tensor  # [d_sae] share of the residuals at which each latent is on
 
+# %% ../../nbs/attacks/fragility.ipynb #82794831
 @torch.no_grad()
 def similarity(s: Subject,  # the subject
                h: torch.Tensor,  # [n, d_model] residuals
@@ -272,6 +272,7 @@ def random_draws(lm: Subject,  # the LM that made the tables
                 rows.append(dict(encoder=name, seed=seed, text=id, way=towards_unrelated(after, unrelated)))
     return pd.DataFrame(rows)
 
+# %% ../../nbs/attacks/fragility.ipynb #3e03606d
 def _mean_overlap(s, h, base, mean):
     "Mean overlap of the active sets of residuals with that of one residual."
     return similarity(s, h, base, mean).stages[:, 3].mean().item()
@@ -347,6 +348,7 @@ def two_encoders(s: Subject,  # an LM with its trained SAE
     directions = control_encoders(h, s.sae.b_dec.detach())["random"]
     return MeasuredLM(s, {"TopK SAE": s, "random directions": s.with_sae(directions, s.layer)}, h)
 
+# %% ../../nbs/attacks/fragility.ipynb #18976b03
 def compare_lms(lms: dict,  # name to `MeasuredLM`; the first chooses the natural continuation
                 texts: pd.DataFrame,  # columns id and x1
                 tokens: torch.LongTensor,  # token ids to try, the same for all

@@ -186,6 +186,7 @@ class InTable:
         if self.continues is not None and ok.any(): ok[ok.clone()] = self.continues(edits[ok]).cpu()
         return ok
 
+# %% ../../nbs/attacks/front.ipynb #da04db2f
 def replay_constrained(s: Subject,  # the subject, in the precision of the table
                        table: TokenTable,  # with answers
                        search,  # such as `TokenShifts()`

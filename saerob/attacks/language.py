@@ -55,6 +55,7 @@ class Goal(Piece):
         "The goal for one text, as a search sees it: an `Objective`."
         raise NotImplementedError(f"{type(self).__name__} needs a method objective.")
 
+# %% ../../nbs/attacks/language.ipynb #74b0244e
 class Edit(Piece):
     "What may be changed."
     kind = "edit"
@@ -78,6 +79,7 @@ class Edit(Piece):
         "Where a search starts: [n] token ids."
         raise NotImplementedError(f"{type(self).__name__} needs a method start.")
 
+# %% ../../nbs/attacks/language.ipynb #fdeec616
 class Constraint(Piece):
     "What must not change."
     kind = "constraint"

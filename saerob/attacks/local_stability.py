@@ -179,6 +179,7 @@ def retention(s: Subject,  # the subject
             for latent, shares in retained.items()]
     return pd.DataFrame(rows).set_index("latent")
 
+# %% ../../nbs/attacks/local_stability.ipynb #91d424c1
 def _retained(shares):
     "Summary of the shares of activation that are left, a list of arrays."
     x = np.concatenate(shares) if shares else np.array([np.nan])

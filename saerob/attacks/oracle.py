@@ -85,6 +85,7 @@ def every_token(s: Subject,  # the subject; in bfloat16 the table is exact for t
         _write_table(s, text, readout, tokens, batch, path, answers)
     return _read_table(text, path)
 
+# %% ../../nbs/attacks/oracle.ipynb #440366b5
 def _checked_tokens(s, tokens):
     "Token ids as a tensor [n]. Raises `SubjectError` for those that the LM does not have."
     found = torch.as_tensor(tokens).flatten()
@@ -117,6 +118,7 @@ def _write_table(s, text, readout, tokens, batch, path, answers):
     with atomic(path) as draft:
         save_file({name: part.contiguous() for name, part in kept.items()}, draft)
 
+# %% ../../nbs/attacks/oracle.ipynb #d8cd1ffe
 def _run_tokens(s, edit, tokens, answer):
     "Residuals at the readout and, where an `Answer` is given, KL and likeliest next token, a row per token."
     if answer is None:

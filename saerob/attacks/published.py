@@ -53,15 +53,20 @@ class PublishedGCG(Search):
         score_here = state.evaluate(here[None])[0]
         for _ in rounds(state, self.steps):
             if state.left < 4: break
-            lists = favourites(state, state.gradient(here), self.top_k)
-            if "shared-list" in self.defects: lists = lists[:1].expand(len(here), -1)
-            new = drawn_with_replacement(here, lists, int(min(self.batch, state.left)), rng)
-            new = new[state.valid(new)]
-            if not len(new): continue
-            score = state.evaluate(new)
-            if "always-move" in self.defects or score.min() < score_here:
-                here = new[score.argmin()]
-                score_here = score.min()
+            here, score_here = self._round(state, here, score_here, rng)
+
+# %% ../../nbs/attacks/published.ipynb #ee59501d
+@patch
+def _round(self: PublishedGCG, state: AttackState, here, score_here, rng) -> tuple:
+    "The edit after one round from an edit `here`, and its score."
+    lists = favourites(state, state.gradient(here), self.top_k)
+    if "shared-list" in self.defects: lists = lists[:1].expand(len(here), -1)
+    new = drawn_with_replacement(here, lists, int(min(self.batch, state.left)), rng)
+    new = new[state.valid(new)]
+    if not len(new): return here, score_here
+    score = state.evaluate(new)
+    if "always-move" in self.defects or score.min() < score_here: return new[score.argmin()], score.min()
+    return here, score_here
 
 # %% ../../nbs/attacks/published.ipynb #1255d18e
 def drawn_with_replacement(

@@ -39,10 +39,11 @@ class AttackState:
     def __post_init__(self):
         self.bound = None if self.constraint is None else self.constraint.bind(self)
 
-    @property
-    def left(self):
-        "Forward passes that may still be used; 0 once the problem is solved."
-        return 0 if self.solved else self.budget - self.forwards
+# %% ../../nbs/attacks/state.ipynb #6d447706
+@patch(as_prop=True)
+def left(self: AttackState):
+    "Forward passes that may still be used; 0 once the problem is solved."
+    return 0 if self.solved else self.budget - self.forwards
 
 # %% ../../nbs/attacks/state.ipynb #aca26a79
 @patch

@@ -50,6 +50,7 @@ def summarise(results: Results,  # as `evaluate` gives them
     summary.attrs = dict(manifest=results.manifest)
     return summary
 
+# %% ../../nbs/attacks/summary.ipynb #6b1dae28
 def _outcome(units, texts, scenario):
     "A mean over texts with its interval; n counts texts, or units where single latents are attacked."
     i = mean_interval(texts)
@@ -318,6 +319,7 @@ def break_evens(
                         | texts | dict(n=i.n))
     return pd.DataFrame(rows)
 
+# %% ../../nbs/attacks/summary.ipynb #7842b35b
 def _runs_on(runs, units, unit):
     "The runs on the text of a unit."
     place = units.index("text")

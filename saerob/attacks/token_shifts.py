@@ -33,21 +33,6 @@ class ShiftTable:
     n_texts: int = 0  # reference texts
     forwards: int = 0  # forward passes that measuring took
 
-    @classmethod
-    def of(
-        cls,
-        tokens: torch.LongTensor,  # [V] token ids
-        shift: torch.Tensor,  # [V, d_model] mean shifts
-        rank: int = 128,  # rank that is kept
-        **counts,  # n_texts and forwards
-    ):
-        "Compress mean shifts."
-        mean = shift.mean(0)
-        with torch.random.fork_rng([]):
-            torch.manual_seed(0)
-            U, S, V = torch.svd_lowrank(shift - mean, min(rank, *shift.shape), niter=4)
-        return cls(tokens, U*S, V.T, mean, **counts)
-
     @cached_property
     def fingerprint(self) -> str:
         "Identifies the table in the settings of a search."
@@ -55,6 +40,22 @@ class ShiftTable:
 
     def __repr__(self):
         return f"ShiftTable({len(self.tokens):,} tokens, rank {len(self.right)}, {self.n_texts} texts)"
+
+# %% ../../nbs/attacks/token_shifts.ipynb #36df9b4b
+@patch(cls_method=True)
+def of(
+    cls: ShiftTable,
+    tokens: torch.LongTensor,  # [V] token ids
+    shift: torch.Tensor,  # [V, d_model] mean shifts
+    rank: int = 128,  # rank that is kept
+    **counts,  # n_texts and forwards
+):
+    "Compress mean shifts."
+    mean = shift.mean(0)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        U, S, V = torch.svd_lowrank(shift - mean, min(rank, *shift.shape), niter=4)
+    return cls(tokens, U*S, V.T, mean, **counts)
 
 # %% ../../nbs/attacks/token_shifts.ipynb #06fbbc7a
 @patch
@@ -117,6 +118,7 @@ def lm_hash(
         known[edits] = fingerprint(rounded)
     return known[edits]
 
+# %% ../../nbs/attacks/token_shifts.ipynb #7e740499
 @lru_cache(maxsize=8)
 def vocabulary_hash(
     tokenizer,  # a Hugging Face tokenizer
@@ -312,6 +314,7 @@ def without(
     row = self.index[token] if token < len(self.index) else -1
     return h - (self.mean_shift(row) if row >= 0 else self.mean)
 
+# %% ../../nbs/attacks/token_shifts.ipynb #64ad718c
 @patch
 def learn(
     self: ShiftModel,

@@ -78,6 +78,20 @@ def best_random_transfer(subjects: dict,  # as for `transfer_matrix`
     found = transfer_matrix(subjects, texts, readers, search=Random(batch=batch), budget=budget, seed=seed)
     return found.assign(found_on="best random, " + found.found_on)
 
+# %% ../../nbs/attacks/transfer.ipynb #2509bd60
+def _at_depth(s, h, h_text, h_other):
+    "Overlaps at one block, from residuals after every edit (the natural continuation last), text and target."
+    z = s.encode(h).detach()
+    z_text = s.encode(h_text).detach()
+    z_other = s.encode(h_other).detach()
+    own = overlap(z, z_text[0])
+    towards = overlap(z[:-1], z_other[0])
+    return dict(unrelated=overlap(z_text, z_other[0]).item(),
+                natural=own[-1].item(),
+                median=own[:-1].median().item(),
+                untargeted=own[:-1].min().item(),
+                targeted=towards.max().item())
+
 # %% ../../nbs/attacks/transfer.ipynb #e0248421
 def depth_profile(subjects: dict,  # block to `Subject`, all on one LM
                   text: str,  # the text to attack
@@ -97,15 +111,6 @@ def depth_profile(subjects: dict,  # block to `Subject`, all on one LM
     h_other = s.resids(other.ids, layers)
     rows = []
     for block, subject in subjects.items():
-        z = subject.encode(torch.cat([part[block] for part in edited])).detach()
-        z_text = subject.encode(h_text[block]).detach()
-        z_other = subject.encode(h_other[block]).detach()
-        own = overlap(z, z_text[0])
-        towards = overlap(z[:-1], z_other[0])
-        rows.append(dict(block=block,
-                         unrelated=overlap(z_text, z_other[0]).item(),
-                         natural=own[-1].item(),
-                         median=own[:-1].median().item(),
-                         untargeted=own[:-1].min().item(),
-                         targeted=towards.max().item()))
+        h = torch.cat([part[block] for part in edited])
+        rows.append(dict(block=block, **_at_depth(subject, h, h_text[block], h_other[block])))
     return pd.DataFrame(rows)

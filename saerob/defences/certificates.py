@@ -57,6 +57,7 @@ class Radii(NamedTuple):
         "Within it no latent changes its state."
         return self.latents.min().item()
 
+# %% ../../nbs/defences/certificates.ipynb #f8cd9591
 @torch.no_grad()
 def residual_radius(
     s: Subject,  # an LM with an SAE
@@ -118,6 +119,7 @@ class OneToken(NamedTuple):
         "Share of the active latents that are certified."
         return float(self.active.certified.mean())
 
+# %% ../../nbs/defences/certificates.ipynb #fef060a5
 @torch.no_grad()
 def one_token_certificate(
     s: Subject,  # an LM with an SAE, in the precision of the table
@@ -205,6 +207,7 @@ def read_draws(
             h[rows] = s.resid(kept).float().cpu()
     return h
 
+# %% ../../nbs/defences/certificates.ipynb #1536d009
 @torch.no_grad()
 def vote_shares(
     s: Subject,  # an LM with an SAE
@@ -225,6 +228,7 @@ def clopper_pearson(
     low = test["greater"].proportion_ci(level, "exact").low
     return float(low), float(test["less"].proportion_ci(level, "exact").high)
 
+# %% ../../nbs/defences/certificates.ipynb #64afcb0b
 class Smoothed(NamedTuple):
     "The vote on a text, and what is certain about it under attack."
     share: np.ndarray  # [d_sae] of the draws in which each latent was on
@@ -237,6 +241,7 @@ class Smoothed(NamedTuple):
     @property
     def certified(self) -> np.ndarray: return np.where(self.on, self.low > .5, self.high < .5)
 
+# %% ../../nbs/defences/certificates.ipynb #c60abbed
 def smoothed_certificate(
     s: Subject,  # an LM with an SAE
     text: str,  # the text

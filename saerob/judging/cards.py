@@ -110,6 +110,7 @@ FACTS = (
     FactKind("accuracy", "accuracy", "{:.0%}", "over the unseen windows"),
 )
 
+# %% ../../nbs/judging/cards.ipynb #23a84346
 @dataclass
 class Fact:
     "A number on a card."
@@ -148,7 +149,19 @@ def described_latents(
     named = given.name + ": " + given.description
     return [named.get(latent, word) for latent, word in zip(latents, words)]
 
+# %% ../../nbs/judging/cards.ipynb #684aa60b
+def _known_of(s, latents, stats, scores):
+    "What is known of latents, a row each: the corpus statistics, a description, and scores if there are any."
+    known = stats.table.loc[latents, ["frequency", "max_activation"]]
+    known["description"] = described_latents(s, latents, stats)
+    if scores is None: return known
+    kind_of(scores, "scores", pd.DataFrame, "delta_token_confidence(s, latents)")
+    scores = scores.reindex(latents)
+    if "description" in scores: known.update(scores[["description"]].replace("", np.nan))
+    extra = [k.column for k in FACTS if k.column in scores and k.column not in known]
+    return known.join(scores[extra])
 
+# %% ../../nbs/judging/cards.ipynb #e1a91cee
 def latent_cards(
     s: Subject,  # an LM with an SAE
     latents,  # indices
@@ -159,14 +172,7 @@ def latent_cards(
     "What the cards of some latents show."
     stats = stats_for(s, stats)
     latents = latent_indices(s, latents).tolist()
-    known = stats.table.loc[latents, ["frequency", "max_activation"]]
-    known["description"] = described_latents(s, latents, stats)
-    if scores is not None:
-        kind_of(scores, "scores", pd.DataFrame, "delta_token_confidence(s, latents)")
-        scores = scores.reindex(latents)
-        if "description" in scores: known.update(scores[["description"]].replace("", np.nan))
-        extra = [k.column for k in FACTS if k.column in scores and k.column not in known]
-        known = known.join(scores[extra])
+    known = _known_of(s, latents, stats, scores)
     texts = strongest_texts(s, latents, stats, n)
     spelt = [[w.strip() or "⏎" for w in words] for words in spell(s, logit_lens(s, latents, 10))]
     rows = [known.loc[latent] for latent in latents]

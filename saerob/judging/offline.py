@@ -356,18 +356,21 @@ class OfflineJudge:
         by = [f"{aspect} by {', '.join(scale.measures)}" for aspect, scale in self.scales.items()]
         return f"OfflineJudge({'; '.join(by)})"
 
-    def identity(self) -> dict:
-        "What determines its ratings, for manifests: its scales, its thresholds and its LM."
-        lm = {k: v for k, v in self.s.identity().items() if k.startswith("lm")}
-        scales = {a: [k.measures, k.weights, k.thresholds] for a, k in self.scales.items()}
-        thresholds = dict(exceeded=self.exceeded, unsteered=hash_of([*unsteered_answers(), *self.unsteered]))
-        return dict(judge=self.name, zero_below=self.zero_below, **lm, scales=scales, thresholds=thresholds)
+# %% ../../nbs/judging/offline.ipynb #577c729d
+@patch
+def identity(self: OfflineJudge) -> dict:
+    "What determines its ratings, for manifests: its scales, its thresholds and its LM."
+    lm = {k: v for k, v in self.s.identity().items() if k.startswith("lm")}
+    scales = {a: [k.measures, k.weights, k.thresholds] for a, k in self.scales.items()}
+    thresholds = dict(exceeded=self.exceeded, unsteered=hash_of([*unsteered_answers(), *self.unsteered]))
+    return dict(judge=self.name, zero_below=self.zero_below, **lm, scales=scales, thresholds=thresholds)
 
-    def calibrated(self, texts):
-        "The same judge with thresholds from unsteered texts for the same instructions as well."
-        judge = copy(self)
-        judge._know_unsteered([*self.unsteered, *texts])
-        return judge
+@patch
+def calibrated(self: OfflineJudge, texts):
+    "The same judge with thresholds from unsteered texts for the same instructions as well."
+    judge = copy(self)
+    judge._know_unsteered([*self.unsteered, *texts])
+    return judge
 
 # %% ../../nbs/judging/offline.ipynb #64be5668
 class KnownConcept(NamedTuple):
@@ -382,6 +385,7 @@ def _known_by(c: Concept) -> list:
     described = c.description and not (c.lens and c.examples)
     return [p for e in c.examples for p in passages(e)], c.description if described else None
 
+# %% ../../nbs/judging/offline.ipynb #4424c91c
 @patch
 def known(
     self: OfflineJudge,
@@ -455,6 +459,13 @@ def thresholds(
         if len(evidence): found.append([exceeded_rarely(x, self.exceeded) for x in evidence.T])
     return np.max(found, axis=0)
 
+# %% ../../nbs/judging/offline.ipynb #7f3d35e3
+def _instruction_scores(texts: list, instructions: list, encoded: dict) -> list:
+    "Similarity of every passage of a text to its instruction, [passages] each; one NaN for an empty text."
+    similar = instruction_similarities(instructions)
+    empty = np.array([np.nan])
+    return [similar[i](encoded[t]) if t in encoded else empty for t, i in zip(texts, instructions)]
+
 # %% ../../nbs/judging/offline.ipynb #9d14a3dd
 @patch
 def measures(
@@ -473,9 +484,7 @@ def measures(
         rows = [self._concept_measures(t, encoded.get(t), c) for t, c in zip(texts, concepts)]
         out[list(MEASURES["concept"])] = rows
     if "instruction" in aspects:
-        similar = instruction_similarities(instructions)
-        empty = np.array([np.nan])
-        scores = [similar[i](encoded[t]) if t in encoded else empty for t, i in zip(texts, instructions)]
+        scores = _instruction_scores(texts, instructions, encoded)
         out["instruction_mean"] = [z.mean() for z in scores]
         out["instruction_worst"] = [z.min() for z in scores]
     if "fluency" in aspects:
@@ -505,6 +514,7 @@ def _unknown(c: Concept) -> str:
     if c.lens: return f"nothing but words of the logit lens is known of {c.name!r}"
     return f"nothing is known of {c.name!r}: it has no examples, no description and no tokens"
 
+# %% ../../nbs/judging/offline.ipynb #0a54bc6d
 @patch
 def rate(
     self: OfflineJudge,

@@ -202,6 +202,15 @@ MORE_AUROCS = ["auroc_corpus", "auroc_mismatched", "auroc_hard_negatives"]
 def _nothing_to_score(w: Windows) -> DetectionScores:
     return DetectionScores(w.table.assign(score=[], predicted=[]), pd.DataFrame(columns=MORE_AUROCS))
 
+# %% ../../nbs/judging/scoring.ipynb #cdf780f1
+def _shown_examples(w: Windows, seen: _Seen) -> dict:
+    "Latent to its `Examples`, for all latents that are scored."
+    shown = {}
+    for latent in w.scored:
+        rows = seen.row[w.of(latent).query("shown").place].values
+        shown[latent] = Examples(seen.states.centre[rows], seen.states.whole[rows])
+    return shown
+
 # %% ../../nbs/judging/scoring.ipynb #0d920050
 def score_by_similarity(
     s: Subject,  # for its tokenizer
@@ -216,10 +225,7 @@ def score_by_similarity(
     seen = _read_windows(w, s, encoder)
     scorer = SimilarityScorer(_pool_states(w, s, encoder), weight)
     pool = scorer.centred(scorer.pool.words, scorer.pool.whole, scorer.pool.start)
-    shown = {}
-    for latent in w.scored:
-        rows = seen.row[w.of(latent).query("shown").place].values
-        shown[latent] = Examples(seen.states.centre[rows], seen.states.whole[rows])
+    shown = _shown_examples(w, seen)
     held_out, more = [], {}
     for latent, other in zip(w.scored, w.scored[1:] + w.scored[:1]):
         mine = w.of(latent).query("not shown")

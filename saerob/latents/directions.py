@@ -54,6 +54,7 @@ def in_the_stream(
     is_norm = "norm" in type(behind).__name__.lower()
     return (behind(added) if is_norm else added).to(rows)
 
+# %% ../../nbs/latents/directions.ipynb #24d13c85
 @torch.no_grad()
 def logit_lens(
     s: Subject,  # an LM with an SAE
