@@ -5,9 +5,11 @@
 # %% auto #0
 __all__ = ['SEARCH_ROWS', 'FAMILIES', 'BENCH_COLUMNS', 'memory', 'forwards_to_reach', 'SearchRow', 'median_interval', 'searches',
            'constrained_state', 'best_of_all', 'most_saved', 'constrained', 'constrained_rows', 'dictionary',
-           'steering', 'training', 'bench', 'write_bench', 'bench_summary', 'ratio_figure']
+           'steering', 'training', 'plain_products', 'half_precision', 'bench', 'write_bench', 'bench_summary',
+           'ratio_figure']
 
 # %% ../../nbs/app/bench.ipynb #deba349a
+import copy
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -29,6 +31,7 @@ from ..core.results import read_table, save_table
 from ..core.texts import brown, instructions, pairs
 from ..latents.activations import latent_stats
 from ..model.contexts import contexts_of
+from ..model.loading import RoundedLinear
 from ..model.readout import DEFAULT_READOUT, read, tokenise
 from ..saes.train import ActivationStream, collect_activations, new_sae, train
 from ..steering.generate import steer, steer_baseline
@@ -247,9 +250,37 @@ def training(rounds=2, l0s=(12, 20, 40, 80, 130, 205), n_contexts=96, batch=512)
                dtype="bfloat16", batch=batch, resid_diff=off)
     yield row | times
 
+# %% ../../nbs/app/bench.ipynb #ba1f0002
+def plain_products(lm):
+    "A copy of an LM, with the same weights in memory, whose linear layers multiply as torch does."
+    weights = [*lm.parameters(), *lm.buffers()]
+    twin = copy.deepcopy(lm, {id(w): w for w in weights})
+    for module in twin.modules():
+        if isinstance(module, RoundedLinear): module.__class__ = torch.nn.Linear
+    return twin
+
+@torch.no_grad()
+def half_precision(rounds=2, n=128):
+    "Tokens per second of the LM in bfloat16: as it is loaded, against torch's own products."
+    s = default_subject("bfloat16")
+    ids = torch.arange(n, device=s.device)[None] % len(s.vocab)
+    plain = plain_products(s.model)
+    found = {}
+
+    def baseline(): found["baseline"] = plain(ids).logits
+
+    def ours(): found["ours"] = s.model(ids).logits
+
+    times = claim(timed_pairs(baseline, ours, min(rounds, 2)))
+    off = (found["ours"] - found["baseline"]).norm()/found["baseline"].norm()
+    yield dict(what=f"the whole LM on {n} tokens, bfloat16", unit="tokens/s", baseline=n/times["baseline_s"],
+               ours=n/times["ours_s"], dtype="bfloat16", baseline_dtype="bfloat16", tokens=n,
+               resid_diff=off.item()) | times
+
 # %% ../../nbs/app/bench.ipynb #218e1301
 FAMILIES = dict(candidates=candidates, exhaustive=exhaustive, memory=memory, searches=searches,
-                constrained=constrained, dictionary=dictionary, steering=steering, training=training)
+                constrained=constrained, dictionary=dictionary, steering=steering, training=training,
+                half_precision=half_precision)
 
 # %% ../../nbs/app/bench.ipynb #6fa73c3e
 def bench(
