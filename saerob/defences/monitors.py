@@ -395,13 +395,14 @@ def attack_row(
     constraint=None,  # what must stay
     budget: int = 200,  # forward passes
     readout: Readout = DEFAULT_READOUT,  # how the monitor reads
+    seed: int = 0,  # of the search
 ) -> dict:  # score_before, score_after, fooled, attacked, forwards, kl (nats)
     "One attack on one text; a text that is already as wanted is left alone."
     prompt = tokenise(s, text, readout)
     before = score_of(s, prompt.ids, prompt.n_read, topic)
     if (before > s.sae.thresholds[topic].item()) != hide:
         return dict(score_before=before, score_after=before, fooled=False, attacked=False, forwards=0, kl=0.)
-    r = attack(s, text, Cross(topic, on=not hide), edit, search, constraint, budget, readout)
+    r = attack(s, text, Cross(topic, on=not hide), edit, search, constraint, budget, readout, seed)
     ids = r.prompts[1]
     reads_text = readout.pool != "last" and not prompt.tail.shape[1]
     n_read = prompt.n_read + (ids.shape[1] - prompt.ids.shape[1])*reads_text

@@ -7,7 +7,7 @@ __all__ = ['SITE', 'MOST', 'LabelError', 'neuronpedia_labels', 'with_labels', 'c
 
 # %% ../../nbs/study/neuronpedia.ipynb #b4f97cbd
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -29,6 +29,7 @@ MOST = 500  # labels asked for at once; beyond that the site's exports are the w
 
 class LabelError(RuntimeError):
     "Labels could not be had; the message says why, and what to do."
+    kept = {}  # latent to label, of those that are known all the same
 
 def _refused(error: HTTPError, site: str) -> LabelError:
     "What a refusal means."
@@ -93,25 +94,33 @@ def neuronpedia_labels(
     file = _kept_file(name, folder)
     kept = _kept_labels(file)
     todo = list(dict.fromkeys(latent for latent in latents if latent not in kept))
-    if todo: kept |= _asked(todo, f"{site.rstrip('/')}/api/feature/{name}", site, file, seconds)
+    try:
+        if todo: _ask_for(todo, f"{site.rstrip('/')}/api/feature/{name}", site, file, seconds)
+    except LabelError as error:
+        error.kept = _kept_labels(file)
+        raise
+    kept = _kept_labels(file)
     return pd.Series([kept[latent] for latent in latents], pd.Index(latents, name="latent"), str, "label")
 
 # %% ../../nbs/study/neuronpedia.ipynb #dde281a7
-def _asked(latents, address, site, file, seconds):
-    "Labels from the site, each kept as soon as it has come."
+def _ask_for(latents, address, site, file, seconds):
+    "Ask the site for labels and keep each that comes; after a failure no more are asked for."
     if len(latents) > MOST:
         raise LabelError(f"{len(latents):,} labels were asked for, and {MOST} are the most for the site's "
                          "API: use its exports.")
     if not in_reach(site, seconds):
         raise LabelError(f"{site} does not answer: {len(latents)} labels are missing; they can be added when "
                          "there is a network.")
-    found = {}
+    failure = None
     with ThreadPoolExecutor(4) as several:
-        answers = several.map(lambda latent: _ask(f"{address}/{latent}", site, 5*seconds), latents)
-        for latent, label in zip(latents, answers):
-            _keep(file, latent, label)
-            found[latent] = label
-    return found
+        asked = {latent: several.submit(_ask, f"{address}/{latent}", site, 5*seconds) for latent in latents}
+        for latent, answer in asked.items():
+            try: _keep(file, latent, answer.result())
+            except CancelledError: continue
+            except LabelError as error:
+                failure = failure or error
+                several.shutdown(cancel_futures=True)  # those under way are waited for
+    if failure is not None: raise failure
 
 # %% ../../nbs/study/neuronpedia.ipynb #c087b8b8
 def with_labels(
@@ -126,7 +135,7 @@ def with_labels(
     try: labels = neuronpedia_labels(s, latents.tolist(), **options).to_numpy()
     except LabelError as error:
         why = str(error)
-        labels = ""
+        labels = [error.kept.get(int(latent), "") for latent in latents]
     found = table.assign(label=labels)
     found.attrs = table.attrs | dict(labels=why)
     return found
