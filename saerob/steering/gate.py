@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['GATE_CONDITIONS', 'SHARES', 'COLUMNS', 'MEASURED', 'LIMIT', 'LEAST_TOPICS', 'LEAST_RANDOM', 'TopicHalves',
-           'topic_halves', 'example_residuals', 'median_norm', 'diffmean_directions', 'topic_latents', 'calibrated_f1',
-           'supervised_latents', 'BlockDirections', 'random_directions', 'gate_directions', 'gate_texts',
-           'topic_similarities', 'rate_gate', 'direction_scores', 'gate_scores', 'gate_table', 'gate_verdict', 'Gate',
-           'steering_gate']
+           'topic_halves', 'example_residuals', 'residuals_by_topic', 'median_norm', 'diffmean_directions',
+           'topic_latents', 'calibrated_f1', 'supervised_latents', 'BlockDirections', 'random_directions',
+           'gate_directions', 'gate_texts', 'topic_similarities', 'rate_gate', 'direction_scores', 'gate_scores',
+           'gate_table', 'gate_verdict', 'Gate', 'steering_gate']
 
 # %% ../../nbs/steering/gate.ipynb #96788213
 from dataclasses import dataclass, field
@@ -73,6 +73,13 @@ def example_residuals(
     keep = without_massive(torch.cat(hs)).split([len(h) for h in hs])
     return [h[k] for h, k in zip(hs, keep)]
 
+def residuals_by_topic(
+    s: Subject,  # the LM, read at its block
+    examples: dict,  # topic to texts about it
+) -> dict:  # topic to a list of residuals, one of each text
+    "Residuals of every topic's examples."
+    return {topic: example_residuals(s, texts) for topic, texts in examples.items()}
+
 def median_norm(
     residuals: list,  # from `example_residuals`
 ) -> float:
@@ -96,8 +103,10 @@ def diffmean_directions(
 # %% ../../nbs/steering/gate.ipynb #412a6259
 @torch.no_grad()
 def _largest_activations(s, residuals):
-    "Largest activation of every latent in each text [texts, d_sae]."
-    return torch.stack([s.encode(h).amax(0) for h in residuals]).float().cpu().numpy()
+    "Largest activation of every latent in each text [texts, d_sae], and the texts' topics."
+    z = torch.stack([s.encode(h).amax(0) for hs in residuals.values() for h in hs])
+    about = np.array([topic for topic, hs in residuals.items() for _ in hs])
+    return z.float().cpu().numpy(), about
 
 def _aurocs(z, own):
     "AUROC [columns] of values [texts, columns] for telling some texts from the rest."
@@ -112,21 +121,21 @@ def topic_latents(
     n: int = 3,  # latents per topic
 ) -> pd.DataFrame:  # topic, latent, auroc (that chose it), auroc_unseen (on the other half)
     "The latents that best tell a topic's examples from the others', chosen on one half of the examples."
-    n = whole(n, "n", low=1)
-    scores = []
-    for half in (halves.made_from, halves.rated_by):
-        texts = [e for examples in half.values() for e in examples]
-        about = np.array([topic for topic, examples in half.items() for _ in examples])
-        scores.append((_largest_activations(s, example_residuals(s, texts)), about))
-    (z, about), (unseen_z, unseen_about) = scores
+    table = _best_latents(s, residuals_by_topic(s, halves.made_from), whole(n, "n", low=1))
+    z, about = _largest_activations(s, residuals_by_topic(s, halves.rated_by))
+    unseen = [_aurocs(z[:, [r.latent]], about == r.topic)[0] for r in table.itertuples()]
+    return table.assign(auroc_unseen=unseen)
+
+def _best_latents(s, residuals, n):
+    "The n latents that best tell each topic's texts from the others': topic, latent, auroc."
+    z, about = _largest_activations(s, residuals)
     rows = []
-    for topic in halves.made_from:
+    for topic in residuals:
         own = about == topic
         auroc = _aurocs(z, own)
         best = np.lexsort((z[~own].mean(0) - z[own].mean(0), -auroc))[:n]
-        unseen = _aurocs(unseen_z[:, best], unseen_about == topic)
-        rows += [(topic, int(i), auroc[i], u) for i, u in zip(best, unseen)]
-    return pd.DataFrame(rows, columns=["topic", "latent", "auroc", "auroc_unseen"])
+        rows += [(topic, int(i), auroc[i]) for i in best]
+    return pd.DataFrame(rows, columns=["topic", "latent", "auroc"])
 
 # %% ../../nbs/steering/gate.ipynb #f1a70c02
 def _f1(over, own):
@@ -158,9 +167,7 @@ def supervised_latents(
 ) -> pd.DataFrame:  # topic, latent, f1, output_score; best first
     "Latents that detect a topic, and of these the ones that write what their direction spells (Arad et al.)."
     n = whole(n, "n", 1, whole(candidates, "candidates", 1))
-    texts = [e for examples in halves.made_from.values() for e in examples]
-    about = np.array([topic for topic, examples in halves.made_from.items() for _ in examples])
-    z = _largest_activations(s, example_residuals(s, texts))
+    z, about = _largest_activations(s, residuals_by_topic(s, halves.made_from))
     tables = []
     for topic in halves.made_from:
         own = about == topic
@@ -203,11 +210,12 @@ def gate_directions(
     seed: int = 0,  # of the random directions
 ) -> BlockDirections:
     "DiffMean, topic latents and random directions, all of the median residual norm."
-    residuals = {topic: example_residuals(s, examples) for topic, examples in halves.made_from.items()}
+    n_latents = whole(n_latents, "n_latents", low=0)
+    residuals = residuals_by_topic(s, halves.made_from)
     unit = median_norm([h for hs in residuals.values() for h in hs])
     rows = [(d, "DiffMean", topic) for topic, d in diffmean_directions(residuals, unit).items()]
     if s.sae is not None and n_latents:
-        for row in topic_latents(s, halves, n_latents).itertuples():
+        for row in _best_latents(s, residuals, n_latents).itertuples():
             v = torch.nn.functional.normalize(decoder_rows(s, row.latent)[0], dim=0)
             direction = Direction(f"latent {row.latent} for {row.topic}", v, unit)
             rows.append((direction, "topic latents", row.topic))
