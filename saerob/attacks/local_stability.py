@@ -136,22 +136,16 @@ def neighbours(s: Subject,  # the subject
 def activations_at_end(s: Subject,  # the subject
                        rows: list,  # of id tensors [n_i, length_i]; lengths may differ
                        latents: list,  # one latent per item of `rows`
-                       batch: int=64,  # rows per forward pass
                       ) -> list:  # of tensors [n_i]: the latent's activation at the last token of each row
-    "Activations of one latent each at the ends of rows of different lengths."
-    flat = [row for part in rows for row in part]
-    latent_of = torch.tensor([latent for part, latent in zip(rows, latents) for _ in part])
-    order = sorted(range(len(flat)), key=lambda i: len(flat[i]))
-    out = torch.zeros(len(flat))
-    for i in range(0, len(order), batch):
-        some = order[i:i + batch]
-        each = torch.arange(len(some), device=s.device)
-        last = torch.tensor([len(flat[j]) - 1 for j in some], device=s.device)
-        padding = s.tokenizer.eos_token_id or 0
-        x = torch.nn.utils.rnn.pad_sequence([flat[j] for j in some], True, padding).to(s.device)
-        h = s.resid(x, pos=None)[each, last].float()
-        out[some] = s.encode(h)[each, latent_of[some].to(s.device)].float().cpu()
-    return list(out.split([len(part) for part in rows]))
+    "Activations of one latent each at the ends of rows. What an item's rows begin with is run once."
+    found = []
+    for part, latent in zip(rows, latents):
+        part = part.to(s.device)
+        same = int((part == part[0]).all(0)[:-1].cumprod(0).sum())  # tokens at the beginning
+        past = s.prefix(part[:1, :same]) if same else None
+        h = s.resid(part[:, same:], past=past).float()
+        found.append(s.encode(h)[:, latent].float().cpu())
+    return found
 
 # %% ../../nbs/attacks/local_stability.ipynb #b4964780
 def retention(s: Subject,  # the subject
