@@ -268,7 +268,7 @@ class Reader(Subject):
         quorum: int,  # readings in which a latent must be on
     ):
         self.__dict__.update(s.__dict__)
-        self.__dict__.pop("_affine", None)
+        for cache in ("_affine", "_activities", "_ends"): self.__dict__.pop(cache, None)
         self.plain = s
         self.sae = Vote(s, n, quorum)
         self.d_model = (n + 1)*s.d_model
