@@ -51,6 +51,7 @@ def lm_end(
     ids: torch.LongTensor,  # [1, n] a prompt
 ) -> LMEnd:
     "The LM at the end of a prompt, by one pass through its blocks."
+    s = getattr(s, "plain", s)  # a defence that reads several times holds the subject that reads once
     if s.hook.kind != "resid_post":
         return LMEnd(s.resid(ids)[0].float(), s.logits(ids)[0].log_softmax(-1))
     h = s.resid(ids, pos=None)

@@ -268,7 +268,7 @@ class Reader(Subject):
         quorum: int,  # readings in which a latent must be on
     ):
         self.__dict__.update(s.__dict__)
-        self.__dict__.pop("_affine", None)
+        for cache in ("_affine", "_activities", "_ends"): self.__dict__.pop(cache, None)
         self.plain = s
         self.sae = Vote(s, n, quorum)
         self.d_model = (n + 1)*s.d_model
@@ -295,9 +295,12 @@ def affine_encoder(self: Reader): return None
 
 @patch
 def identity(self: Reader):
-    "As of the plain subject, with what is read."
+    "As of the plain subject, with what is read and all settings."
     vote = f"{type(self).__name__}, {self.sae.quorum} of {self.sae.n}"
-    return self.plain.identity() | dict(hook=f"{self.hook_name}, {vote}", sae=type(self).__name__)
+    own = {name: value for name, value in vars(self).items() if name not in vars(self.plain)}
+    settings = {name: value for name, value in own.items() if isinstance(value, (int, float))}
+    who = dict(hook=f"{self.hook_name}, {vote}", sae=type(self).__name__)
+    return self.plain.identity() | who | (dict(sae_settings=settings) if settings else {})
 
 # %% ../../nbs/defences/defences.ipynb #baba9726
 class LastPositions(Reader):

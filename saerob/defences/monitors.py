@@ -371,7 +371,10 @@ def loudest_position(
 ) -> int:  # for `Replace`; 0 is the text's first token
     "The token of a text at which a monitor's score of a topic is highest."
     prompt = tokenise(s, text, READOUTS["all positions"])
-    return int(s.encode_pre(s.resid(prompt.ids, pos=slice(prompt.first, None))[0])[:, topic].argmax())
+    h = s.resid(prompt.ids, pos=slice(prompt.first, None))[0].float()
+    scores = s.sae.scores(h)[:, topic]
+    if (scores == scores[0]).all(): scores = s.encode_pre(h)[:, topic]  # as of a latent that is off
+    return int(scores.argmax())
 
 # %% ../../nbs/defences/monitors.ipynb #ebbf7cb7
 @torch.no_grad()

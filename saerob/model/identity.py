@@ -94,6 +94,23 @@ def _plain(value):
     "What stands for a value that JSON cannot hold: its numbers' type says little, so its class's name."
     return type(value).__name__
 
+# %% ../../nbs/model/identity.ipynb #6d2f80a2
+def _behind(sae) -> list:
+    "Subjects whose SAEs an SAE asks, as defences and monitors do: those that it holds, also in a tuple."
+    values = getattr(sae, "__dict__", {}).values()
+    held = [x for value in values for x in (value if isinstance(value, tuple) else (value,))]
+    return [x for x in held if hasattr(x, "_sae_identity")]
+
+@patch
+def _sae_identity(self: Subject) -> dict:
+    "Name and fingerprints of the SAE, and where it asks others, of those."
+    sae = self.sae
+    if sae is None: return dict(sae=None, sae_weights=None, sae_cfg=None)
+    found = dict(sae=type(sae).__name__, sae_weights=fingerprint(_sae_weights(sae)),
+                 sae_cfg=hash_of(_sae_settings(sae)))
+    others = [subject._sae_identity() for subject in _behind(sae)]
+    return found | (dict(sae_behind=hash_of(others)) if others else {})
+
 # %% ../../nbs/model/identity.ipynb #c1f1e54c
 TOKENIZER_PARTS = ("normalizer", "pre_tokenizer", "model", "added_tokens")  # what decides how a text is cut
 
@@ -124,12 +141,8 @@ def _tokenizer_fingerprint(self: Subject) -> str:
 def identity(self: Subject) -> dict:  # short values, for a run's manifest
     "Names and fingerprints of what is under test."
     path = str(getattr(self.model.config, "_name_or_path", "?"))
-    sae = self.sae
     written = {} if self.hook_out in (None, self.hook) else dict(hook_out=str(self.hook_out))
     return written | dict(lm=Path(path).name, lm_weights=self._lm_fingerprint(),
                 vocabulary=self.model.get_input_embeddings().weight.shape[0],
-                tokenizer=self._tokenizer_fingerprint(),
-                sae=None if sae is None else type(sae).__name__,
-                sae_weights=None if sae is None else fingerprint(_sae_weights(sae)),
-                sae_cfg=None if sae is None else hash_of(_sae_settings(sae)),
+                tokenizer=self._tokenizer_fingerprint(), **self._sae_identity(),
                 hook=self.hook_name, dtype=str(self.dtype).removeprefix("torch."), bos=self.bos_id)
