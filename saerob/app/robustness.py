@@ -61,6 +61,7 @@ def per_text(m: Measuring,  # the measurement
         found = run.frame().set_index("key").found
     return [found[key] for key in rows]
 
+# %% ../../nbs/app/robustness.ipynb #13e7e260
 def found_of(make, key, row):
     "What is recorded of one text, in whatever process."
     return texts_of(row) | dict(found=make(row))
