@@ -12,6 +12,7 @@ __all__ = ['SEARCH_NAMES', 'SCORE_COLUMNS', 'STEER_COLUMNS', 'MEASURED', 'named_
            'study_sentences', 'explained', 'study_page', 'legend']
 
 # %% ../../nbs/app/answers.ipynb #a200319a
+from math import isinf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,7 +101,7 @@ def goal_of_row(s,  # the subject
 def controlled(s,  # the subject
                text: str,  # to attack
                goal,  # with its latent or target
-               control: bool = True,  # also random tokens at equal forward passes?
+               control: bool = True,  # also random tokens with the same budget?
                lm=None,  # the subject whose change is measured; None: the same
                **how,  # edit, search, constraint, budget, readout, seed: as for `attack`
               ) -> dict:
@@ -113,7 +114,8 @@ def controlled(s,  # the subject
     r = attack(s, text, goal=goal, **how)
     out |= dict(before=r.before, natural=r.natural)
     if control:
-        q = attack(s, text, goal=goal, **how | dict(search=Random(), budget=r.forwards))
+        budget = r.forwards if isinf(how["budget"]) else how["budget"]
+        q = attack(s, text, goal=goal, **how | dict(search=Random(), budget=budget))
         out |= dict(random=q.after, random_inserted=q.inserted, random_success=q.success)
     found = ("after", "inserted", "adversarial_text", "success", "feasible", "round_trips", "forwards")
     out |= {name: getattr(r, name) for name in found} | dict(search=type(r.search).__name__)
@@ -125,7 +127,7 @@ def attack_row(s,  # the subject
                text: str,  # to attack
                target: str | None = None,  # text to move towards
                switch=None,  # a `Switch` goal, whose latent may be left open
-               control: bool = True,  # also random tokens at equal forward passes?
+               control: bool = True,  # also random tokens with the same budget?
                defence=None,  # a `Defence` that the attack goes through
                **how,  # edit, search, constraint, budget, readout, seed: as for `attack`
               ) -> dict:
@@ -165,7 +167,7 @@ def defended_row(s,  # the undefended subject
                  text: str,  # to attack
                  target: str | None,  # text to move towards
                  switch,  # a `Switch` goal, whose latent may be left open
-                 control: bool,  # also random tokens at equal forward passes?
+                 control: bool,  # also random tokens with the same budget?
                  **how,  # edit, search, constraint, budget, readout, seed: as for `attack`
                 ) -> dict:
     "One attack through a defence, with what is withheld and the undefended result. Raises `SubjectError`."
@@ -204,7 +206,7 @@ def controls_said(row: dict,  # of `attack_row`
     "What the controls leave, as the end of a sentence."
     said = []
     if row.get("random") == row.get("random") and "random" in row:
-        said.append(f"random tokens at as many forward passes ({row['forwards']:.0f}) {spell(row['random'])}")
+        said.append(f"random tokens with the same budget {spell(row['random'])}")
     if row["edit"] == "suffix": said.append(f"the LM's own continuation {spell(row['natural'])}")
     return ", ".join(said)
 
@@ -294,7 +296,7 @@ def summary_sentence(summary,  # of `attack_summary`
     name = "success" if "success, attack" in summary.index else "overlap"
     what = "The attack succeeds on" if name == "success" else "After the attack the overlap is"
     found = f"{summary.n.max()} texts. {what} {said(f'{name}, attack')}"
-    others = {"random": "random tokens at as many forward passes", "natural": "the LM's own continuation",
+    others = {"random": "random tokens with the same budget", "natural": "the LM's own continuation",
               "undefended": "without the defence", "not adaptive": "the edit found without it"}
     rest = [f"{words}: {said(f'{name}, {c}')}" for c, words in others.items()
             if f"{name}, {c}" in summary.index]

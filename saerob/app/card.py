@@ -144,11 +144,12 @@ def select_latents(
     stats = latent_stats(s) if stats is None else stats
     scores = latents_of(s, stats, 256, seed) if scores is None else scores
     content = _content_of(scores)
-    chosen = content.set_index("latent")[by].abs().nlargest(whole(n, "n", 1))
+    values = content.set_index("latent")[by]
+    order = (values.abs() if by == "delta_c" else values).nlargest(whole(n, "n", 1)).index
     prompt = prompt or instructions().instruction[0]
-    texts = _steered_texts(s, stats, chosen.index.tolist(), factors, prompt, new_tokens)
+    texts = _steered_texts(s, stats, order.tolist(), factors, prompt, new_tokens)
     unsteered = texts[texts.steered == "unsteered"].iloc[0]
-    rows = [_proposal(s, stats, texts, unsteered, latent, score) for latent, score in chosen.items()]
+    rows = [_proposal(s, stats, texts, unsteered, latent, values[latent]) for latent in order]
     words = content.set_index("latent").writes
     return pd.DataFrame(rows).assign(writes=[words[row["latent"]] for row in rows])
 

@@ -180,7 +180,7 @@ _INSTRUCTION = Annotated[Optional[str], typer.Option(
 _POOL = Annotated[Literal["last", "mean", "max"], typer.Option(
     help="how the instruction's positions are pooled")]
 _NO_CONTROL = Annotated[bool, typer.Option(
-    "--no-control", help="leave out random tokens at equal cost, in half the time")]
+    "--no-control", help="leave out random tokens with the same budget, in half the time or less")]
 
 # %% ../../nbs/app/cli.ipynb #8ce4c62d
 def _attack_pieces(targeted, suffix, replace, switch, latent, search, budget, batch, kl_below, same_next,

@@ -262,7 +262,7 @@ COLUMNS = dict(
     before="share of the text's active latents that are among the strongest: before any edit (1); with a "
            "target, share of the target's; with --switch, the latent's activation",
     natural="the same after what the LM itself would write next",
-    random="the same after random tokens at as many forward passes",
+    random="the same after random tokens with the same budget",
     random_inserted="those random tokens", random_success="success of the random tokens",
     after="the same after the edit that was found", inserted="the edit",
     adversarial_text="the text with the edit",

@@ -256,7 +256,7 @@ def scenarios_part(runs: dict,  # scenario name to `Results`
         items.append(marked(original, found.text) | dict(remark=name.replace("_", " ")))
     number = "1 further scenario" if len(rows) == 1 else f"{len(rows)} further scenarios"
     said = f"{number} on one or two texts each: enough to see them run, too few for a comparison."
-    caption = "Share after the edit, with 95 % intervals. Random tokens: the same number of forward passes."
+    caption = "Share after the edit, with 95 % intervals. Random tokens: the same budget."
     blocks = [paragraph(said, kind="answer"), table_block(rows, caption), heading("One text of each"),
               texts_block(items)]
     return said, blocks

@@ -320,18 +320,18 @@ def kendall(
     seed: int = 0,  # of both
     units=None,  # [n] labels of what was drawn independently, if not the row; p then comes from the bootstrap
 ) -> Tau:
-    "Kendall's τ_b with BCa interval and p. NaN, with a note, below three rows or for a constant column."
+    "Kendall's τ_b with BCa interval and p. NaN, with a note, for too few rows or units or a constant column."
     check_draws(level, n_resamples, n_permutations, seed)
     (x, y), keep, note = complete(dict(x=x, y=y))
     n = len(x)
     why = undefined(dict(x=x, y=y))
     if why: return no_tau(n, note, why)
     units = kept_units(units, keep)
+    m = n if units is None else len(np.unique(units))
+    if m < MIN_N: return no_tau(n, note, f"{m} units, at least {MIN_N} are needed", value=kendalltau(x, y)[0])
     found = bca(lambda weights: tau_b(weights, x, y), n, level, n_resamples, seed, units)
     p, how = p_of_tau(x, y, n_permutations, seed) if units is None else (found.p, "bootstrap")
     if not np.isnan(found.low): return Tau(found.value, found.low, found.high, p, n, how, note)
-    m = n if units is None else len(np.unique(units))
-    if m < MIN_N: return no_tau(n, note, f"{m} units, at least {MIN_N} are needed", value=found.value)
     low, high = gaussian_interval(found.value, m, level)
     return Tau(found.value, low, high, p, n, how, join(note, "no spread in the bootstrap: Gaussian interval"))
 

@@ -214,8 +214,9 @@ def _read_tokens(s, contexts):
     for i in range(0, len(contexts), 16):
         c = contexts[i:i + 16]
         full = s.resid(c.ids.to(s.device), pos=None).float()
-        counted = c.mask.to(s.device)
-        counted[counted.clone()] = without_massive(full[counted])
+        mask = c.mask.to(s.device)
+        counted = mask.clone()  # the caller's mask stays as it is
+        counted[mask] = without_massive(full[mask])
         h = full[counted]
         z = s.encode(h).float()
         parts.append(_token_columns(h, z, s.decode(z).to(h)))

@@ -7,9 +7,9 @@ __all__ = ['DETECTION_COLUMNS', 'JUDGED', 'MEASURES', 'JUDGED_COLUMNS', 'SAE_MEA
            'SAE_COLUMNS', 'TEXT_COLUMNS', 'CURVE_COLUMNS', 'live_latents', 'choose_sample', 'read_stats',
            'draw_windows', 'token_table', 'token_tables', 'SharedInputs', 'measure_scores', 'measure_robustness',
            'measure_retention', 'asks', 'measure_interpretability', 'told_concepts', 'measure_utility',
-           'default_subjects', 'measure_part', 'keep_descriptions', 'study', 'measure_all', 'make_table', 'measure_one',
-           'measure_shared', 'lacks_tables', 'collect', 'latent_table', 'selection_columns', 'sae_table',
-           'study_tables', 'write_study_tables']
+           'default_subjects', 'measure_part', 'keep_descriptions', 'place_of_study', 'study', 'measure_all',
+           'make_table', 'measure_one', 'measure_shared', 'lacks_tables', 'collect', 'latent_table',
+           'selection_columns', 'sae_table', 'study_tables', 'write_study_tables']
 
 # %% ../../nbs/study/study.ipynb #d0034199
 from dataclasses import asdict, replace
@@ -275,6 +275,23 @@ def _table(rows):
     table = pd.DataFrame(rows)
     return table.set_index("latent" if "latent" in table else table.columns[0])
 
+# %% ../../nbs/study/study.ipynb #6cb436a0
+def place_of_study(subjects: dict,  # name to `Subject`
+                  ) -> dict:  # lm, lm_weights, hook
+    "The LM and the place that all SAEs of a study read. Raises `SubjectError` for two of them or no SAE."
+    places = {}
+    for name, s in subjects.items():
+        if kind_of(s, f"the subject {name!r}", Subject, "Subject.load()").sae is None:
+            raise SubjectError(f"the subject {name!r} has no SAE: a study measures SAEs.")
+        about = s.identity()
+        places[name] = {key: about[key] for key in ("lm", "lm_weights", "hook")}
+    first, *others = places
+    for name in others:
+        if places[name] != places[first]:
+            raise SubjectError(f"the subjects {first!r} and {name!r} are of two LMs or hooks: "
+                               "a study needs all on one.")
+    return places[first]
+
 # %% ../../nbs/study/study.ipynb #a61bcd51
 def study(
     scale: str | Preset = "smoke",  # a name in `PRESETS`, or a preset of your own
@@ -285,12 +302,10 @@ def study(
     only: list | None = None,  # names of SAEs to measure in this process; default: all
     workers: int | Workers = 1,  # processes that share the SAEs, see `Workers`
 ) -> dict:  # part to DataFrame, as `collect` gives it
-    "Every measure on every SAE; resumable. Raises `SubjectError` or ValueError for what does not exist."
+    "Every measure on every SAE; resumable. Raises `SubjectError`, ValueError or FileNotFoundError."
     p = preset(scale)
     subjects = subjects or default_subjects(p)
-    for name, s in subjects.items():
-        if kind_of(s, f"the subject {name!r}", Subject, "Subject.load()").sae is None:
-            raise SubjectError(f"the subject {name!r} has no SAE: a study measures SAEs.")
+    place = place_of_study(subjects)
     only = None if only is None else each(only, "only", text)
     if unknown := [n for n in only or [] if n not in subjects]:
         raise ValueError(f"there is no SAE {unknown[0]!r} in this study; there are {', '.join(subjects)}.")
@@ -298,9 +313,10 @@ def study(
     folder = Path(folder or home() / "study" / p.name)
     folder.mkdir(parents=True, exist_ok=True)
     agree(folder / "manifest.json", manifest(dict(size=asdict(p.study)), seed))
+    agree(folder / "place.json", manifest(place))
     judge = judge or OfflineJudge(next(iter(some.values())))
     measure_shared(SharedInputs(some, p.study, judge, folder, seed), workers_of(workers))
-    return collect(folder)
+    return collect(folder, list(subjects))
 
 # %% ../../nbs/study/study.ipynb #ee1e65f3
 def measure_all(shared: SharedInputs,  # what the SAEs share
@@ -358,15 +374,18 @@ def lacks_tables(shared: SharedInputs) -> bool:
 
 # %% ../../nbs/study/study.ipynb #038824cf
 def collect(folder: str | Path,  # of a study, finished or not
+            names: list | None = None,  # of SAEs; default: all that are there
            ) -> dict:  # part to DataFrame, with the column sae
     "The recorded tables of all SAEs, one per part. Raises FileNotFoundError where there is no study."
-    runs = sorted(Path(folder).glob("*/records.jsonl"))
-    if not runs: raise FileNotFoundError(f"{folder} holds no study: no SAE has been measured there.")
+    names = None if names is None else each(names, "names", text)
     parts = {part: [] for part in MEASURES}
-    for path in runs:
+    for path in sorted(Path(folder).glob("*/records.jsonl")):
         about, frame = read_run(path.parent)
-        for row in frame.itertuples():
-            parts[row.key].append(pd.DataFrame(row.rows).assign(sae=about["config"]["sae"]))
+        name = about["config"]["sae"]
+        if names is not None and name not in names: continue
+        for row in frame.itertuples(): parts[row.key].append(pd.DataFrame(row.rows).assign(sae=name))
+    if not any(parts.values()):
+        raise FileNotFoundError(f"{folder} holds no study: no SAE has been measured there.")
     return {part: pd.concat(tables, ignore_index=True) for part, tables in parts.items() if tables}
 
 # %% ../../nbs/study/study.ipynb #58af0039
@@ -379,7 +398,8 @@ JUDGED_COLUMNS = dict(
 
 def latent_table(parts: dict,  # from `collect`
                 ) -> pd.DataFrame:  # one row per SAE and latent
-    "Scores, interpretability, retention and steering of every sampled latent."
+    "Scores, interpretability, retention and steering of every sampled latent. Raises ValueError for none."
+    if "scores" not in parts: raise ValueError("no SAE of this study has been measured: it has no scores.")
     key = ["sae", "latent"]
     out = parts["scores"].set_index(key)
     if "retention" in parts:
