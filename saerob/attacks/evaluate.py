@@ -175,7 +175,13 @@ def _found(s, result, scenario, metric, readout):
     row |= dict(round_trips=result.round_trips, edit=result.inserted, text=result.adversarial_text)
     if scenario.constraint is not None:
         row |= dict(feasible=result.feasible, completions=result.completions)
-    return Tried(row, *result.prompts, tokenise(s, result.text, readout).head, result.adversarial_tokens)
+    before = _text_alone(s, result.text, scenario, readout)
+    return Tried(row, *result.prompts, before, result.adversarial_tokens)
+
+def _text_alone(s, text, scenario, readout):
+    "A text's tokens without the instruction, as an edited one has them."
+    prompt = tokenise(s, text, readout)
+    return (prompt if scenario.replaces else prompt.open).head
 
 # %% ../../nbs/attacks/evaluate.ipynb #50b8ce69
 def _reference(s, unit, name, readout):
@@ -183,18 +189,18 @@ def _reference(s, unit, name, readout):
     this, other = tokenise(s, unit["text"], readout), tokenise(s, unit[name], readout)
     z_this, z_other = (read(s, p.ids, p.n_read, readout.pool) for p in (this, other))
     row = dict(overlap=overlap(z_other, z_this[0]).item(), text=unit[name])
-    return Tried(row, this.ids, other.ids, this.head, other.head)
+    return Tried(row, this.ids, other.ids, this.open.head, other.open.head)
 
 def _natural(s, text, scenario, result, metric, readout):
     "What the LM's own continuation leaves."
     prompt = tokenise(s, text, readout)
     more = scenario.edit.start(s, text, prompt, readout)
-    whole = scenario.edit.on(s, prompt, readout).whole(more[None])
+    editable = scenario.edit.on(s, prompt, readout)
+    whole = editable.whole(more[None])
     row = {metric: result.natural, "edit": s.text(more), "round_trips": bool(s.round_trips(whole)[0])}
     if scenario.single:
         row["success"] = (result.natural > 0) == scenario.goal.on
-    head = whole[:, :whole.shape[1] - prompt.tail.shape[1]]
-    return Tried(row, prompt.ids, whole, prompt.head, head)
+    return Tried(row, prompt.ids, whole, prompt.open.head, editable.without_instruction(more[None]))
 
 # %% ../../nbs/attacks/evaluate.ipynb #117e30b7
 KEPT_ENDS = 64  # prompts whose end is remembered
@@ -237,7 +243,7 @@ def _typed(s, result, scenario, metric, readout):
     after = objective.metric(*read_both(s, typed.ids, typed.n_read, readout.pool)).item()
     success = bool(objective.succeeded(result.before, after))
     row = {metric: after, "success": success, "forwards": result.forwards, "text": result.adversarial_text}
-    return Tried(row, before.ids, typed.ids, before.head, typed.head)
+    return Tried(row, before.ids, typed.ids, before.open.head, typed.open.head)
 
 # %% ../../nbs/attacks/evaluate.ipynb #a028356f
 def _activity(s, readout):
