@@ -60,7 +60,7 @@ def _text_table(texts, scenario):
     df = texts if isinstance(texts, pd.DataFrame) else pd.DataFrame({"text": list(texts)})
     if df.empty:
         raise ValueError("there is no text to attack: give at least one.")
-    needed = {"text": ("x1", "text")} | ({"target": ("x2", "target")} if scenario.targeted else {})
+    needed = {"text": ("x1", "text")} | ({"target": ("x2", "target")} if scenario.paired else {})
     columns = {}
     for column, names in needed.items():
         there = [name for name in names if name in df]
@@ -81,7 +81,7 @@ N_GREEDY = 12  # tokens of the LM's greedy continuation that are compared
 
 def _refuse_overlong(s, unit, scenario, readout):
     "Refuse a text that leaves no room for the edit, the instruction and the LM's continuation."
-    if scenario.targeted:
+    if scenario.paired:
         tokenise(s, unit["target"], readout)
     n_text = tokenise(s, unit["text"], readout).ids.shape[1]
     n_added = 0 if scenario.replaces else scenario.edit.n
@@ -124,10 +124,10 @@ def seed_of(seed: int,  # of the whole run
 def bound(unit: dict,  # as `units` gives it
           scenario: Scenario,  # with its search named
          ) -> Scenario:
-    "The scenario with its target, latent and position filled in from a unit."
+    "The scenario with target, latent and position filled in from a unit, where it leaves them open."
     goal = scenario.goal
     edit = scenario.edit
-    if isinstance(goal, Targeted):
+    if isinstance(goal, Targeted) and goal.text is None:
         goal = replace(goal, text=unit["target"])
     if scenario.single:
         goal = replace(goal, latent=unit["latent"])
