@@ -22,7 +22,6 @@ from .scenarios import (
 from .searches import PublishedGCG, TokenShifts
 from .summary import answer, compare_published, continuation_similarity, lm_answer, lm_summary
 from .summary import profile, scenario_table, summarise
-from .token_shifts import load_shifts
 from ..core.records import Run, jsonable
 from ..core.results import Results
 from ..core.texts import pairs, read_pairs, read_texts
@@ -311,8 +310,7 @@ def _refuse_other_texts(run, todo, folder):
 def _table_cost(s, search, readout):
     "What the table of token shifts took that a search will use, for the manifest."
     if not isinstance(search, TokenShifts): return {}
-    table = load_shifts(s, readout) if search.table is None else search.table
-    return dict(table_forwards=table.forwards)
+    return dict(table_forwards=search.shifts(s, readout).forwards)
 
 def long_table(records: pd.DataFrame,  # one row per unit, as `evaluate` records them
                manifest: dict,  # of the run
