@@ -242,7 +242,9 @@ def unedited_text(
 ) -> dict:  # fields of `AttackResult`
     "The same for a text that stands as it is."
     ids = prompt.unedited.ids
-    return dict(adversarial_text=text, adversarial_tokens=prompt.unedited.head, inserted="",
+    longer = prompt.head.shape[1] > prompt.unedited.head.shape[1]  # the text's end is in the instruction
+    head = prompt.head if longer else prompt.unedited.head
+    return dict(adversarial_text=text, adversarial_tokens=head, inserted="",
                 round_trips=bool(prompt.s.round_trips(ids)[0]), prompts=(ids, ids))
 
 # %% ../../nbs/attacks/attack.ipynb #669f8f00

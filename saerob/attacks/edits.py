@@ -87,12 +87,23 @@ def valid(self: EditablePrompt, edits: torch.LongTensor) -> torch.BoolTensor:
     whole = self.in_memory(edits)
     typed = self.s.round_trips(whole)
     if self.n_after: typed &= self.s.round_trips(whole[:, :-self.n_after])
+    if self.unedited.parted is not None: typed &= torch.tensor([self._whole_around(row) for row in whole])
     return typed & ~self.has_special(edits)
+
+@patch
+def _whole_around(self: EditablePrompt, ids: torch.LongTensor) -> bool:
+    "Do the readout's words stand before and after the text of a prompt [n]?"
+    spelled = self.s.spell(ids)
+    return spelled.startswith(self.readout.before) and spelled.endswith(self.readout.after)
 
 @patch
 def text(self: EditablePrompt, edit: torch.LongTensor) -> str:
     "The adversarial text of one edit [n], as a person would type it."
-    return self.s.spell(self.without_instruction(edit[None])).removeprefix(self.readout.before)
+    whole = self.whole(edit[None])
+    merged = self.unedited.parted is not None and self._whole_around(whole[0])
+    spelled = self.s.spell(whole if merged else self.without_instruction(edit[None]))
+    if merged: spelled = spelled.removesuffix(self.readout.after)
+    return spelled.removeprefix(self.readout.before)
 
 # %% ../../nbs/attacks/edits.ipynb #45b47852
 @dataclass(frozen=True)
@@ -104,10 +115,11 @@ class Suffix(Edit):
 
     def on(self, s, prompt, readout=DEFAULT_READOUT):
         "The text with `n` editable positions at its end. Raises `SubjectError` when they do not fit."
-        reads_text = readout.pool != "last" and not prompt.tail.shape[1]
-        n_read = prompt.n_read + self.n if reads_text else prompt.n_read
-        n_after = prompt.tail.shape[1]
-        return EditablePrompt(s, readout, prompt.head, self.n, prompt.tail, n_after, n_read, prompt)
+        p = prompt.open
+        n_after = p.tail.shape[1]
+        reads_text = readout.pool != "last" and not n_after
+        n_read = p.n_read + self.n if reads_text else p.n_read
+        return EditablePrompt(s, readout, p.head, self.n, p.tail, n_after, n_read, prompt)
 
     def start(self, s, text, prompt, readout=DEFAULT_READOUT):
         "[n] token ids: the LM's own natural continuation."

@@ -22,7 +22,6 @@ from .scenarios import (
 from .searches import PublishedGCG, TokenShifts
 from .summary import answer, compare_published, continuation_similarity, lm_answer, lm_summary
 from .summary import profile, scenario_table, summarise
-from .token_shifts import load_shifts
 from ..core.records import Run, jsonable
 from ..core.results import Results
 from ..core.texts import pairs, read_pairs, read_texts
@@ -60,7 +59,7 @@ def _text_table(texts, scenario):
     df = texts if isinstance(texts, pd.DataFrame) else pd.DataFrame({"text": list(texts)})
     if df.empty:
         raise ValueError("there is no text to attack: give at least one.")
-    needed = {"text": ("x1", "text")} | ({"target": ("x2", "target")} if scenario.targeted else {})
+    needed = {"text": ("x1", "text")} | ({"target": ("x2", "target")} if scenario.paired else {})
     columns = {}
     for column, names in needed.items():
         there = [name for name in names if name in df]
@@ -81,7 +80,7 @@ N_GREEDY = 12  # tokens of the LM's greedy continuation that are compared
 
 def _refuse_overlong(s, unit, scenario, readout):
     "Refuse a text that leaves no room for the edit, the instruction and the LM's continuation."
-    if scenario.targeted:
+    if scenario.paired:
         tokenise(s, unit["target"], readout)
     n_text = tokenise(s, unit["text"], readout).ids.shape[1]
     n_added = 0 if scenario.replaces else scenario.edit.n
@@ -124,10 +123,10 @@ def seed_of(seed: int,  # of the whole run
 def bound(unit: dict,  # as `units` gives it
           scenario: Scenario,  # with its search named
          ) -> Scenario:
-    "The scenario with its target, latent and position filled in from a unit."
+    "The scenario with target, latent and position filled in from a unit, where it leaves them open."
     goal = scenario.goal
     edit = scenario.edit
-    if isinstance(goal, Targeted):
+    if isinstance(goal, Targeted) and goal.text is None:
         goal = replace(goal, text=unit["target"])
     if scenario.single:
         goal = replace(goal, latent=unit["latent"])
@@ -175,7 +174,13 @@ def _found(s, result, scenario, metric, readout):
     row |= dict(round_trips=result.round_trips, edit=result.inserted, text=result.adversarial_text)
     if scenario.constraint is not None:
         row |= dict(feasible=result.feasible, completions=result.completions)
-    return Tried(row, *result.prompts, tokenise(s, result.text, readout).head, result.adversarial_tokens)
+    before = _text_alone(s, result.text, scenario, readout)
+    return Tried(row, *result.prompts, before, result.adversarial_tokens)
+
+def _text_alone(s, text, scenario, readout):
+    "A text's tokens without the instruction, as an edited one has them."
+    prompt = tokenise(s, text, readout)
+    return (prompt if scenario.replaces else prompt.open).head
 
 # %% ../../nbs/attacks/evaluate.ipynb #50b8ce69
 def _reference(s, unit, name, readout):
@@ -183,18 +188,18 @@ def _reference(s, unit, name, readout):
     this, other = tokenise(s, unit["text"], readout), tokenise(s, unit[name], readout)
     z_this, z_other = (read(s, p.ids, p.n_read, readout.pool) for p in (this, other))
     row = dict(overlap=overlap(z_other, z_this[0]).item(), text=unit[name])
-    return Tried(row, this.ids, other.ids, this.head, other.head)
+    return Tried(row, this.ids, other.ids, this.open.head, other.open.head)
 
 def _natural(s, text, scenario, result, metric, readout):
     "What the LM's own continuation leaves."
     prompt = tokenise(s, text, readout)
     more = scenario.edit.start(s, text, prompt, readout)
-    whole = scenario.edit.on(s, prompt, readout).whole(more[None])
+    editable = scenario.edit.on(s, prompt, readout)
+    whole = editable.whole(more[None])
     row = {metric: result.natural, "edit": s.text(more), "round_trips": bool(s.round_trips(whole)[0])}
     if scenario.single:
         row["success"] = (result.natural > 0) == scenario.goal.on
-    head = whole[:, :whole.shape[1] - prompt.tail.shape[1]]
-    return Tried(row, prompt.ids, whole, prompt.head, head)
+    return Tried(row, prompt.ids, whole, prompt.open.head, editable.without_instruction(more[None]))
 
 # %% ../../nbs/attacks/evaluate.ipynb #117e30b7
 KEPT_ENDS = 64  # prompts whose end is remembered
@@ -237,7 +242,7 @@ def _typed(s, result, scenario, metric, readout):
     after = objective.metric(*read_both(s, typed.ids, typed.n_read, readout.pool)).item()
     success = bool(objective.succeeded(result.before, after))
     row = {metric: after, "success": success, "forwards": result.forwards, "text": result.adversarial_text}
-    return Tried(row, before.ids, typed.ids, before.head, typed.head)
+    return Tried(row, before.ids, typed.ids, before.open.head, typed.open.head)
 
 # %% ../../nbs/attacks/evaluate.ipynb #a028356f
 def _activity(s, readout):
@@ -305,8 +310,7 @@ def _refuse_other_texts(run, todo, folder):
 def _table_cost(s, search, readout):
     "What the table of token shifts took that a search will use, for the manifest."
     if not isinstance(search, TokenShifts): return {}
-    table = load_shifts(s, readout) if search.table is None else search.table
-    return dict(table_forwards=table.forwards)
+    return dict(table_forwards=search.shifts(s, readout).forwards)
 
 def long_table(records: pd.DataFrame,  # one row per unit, as `evaluate` records them
                manifest: dict,  # of the run

@@ -123,7 +123,7 @@ def success(self: PublishedGCG, state: AttackState, before: float, after: float)
 def published_start(self: PublishedGCG, state: AttackState, start: torch.LongTensor) -> torch.LongTensor:
     "[n] the first edit. May shorten the instruction of `state.prompt`, as the published code does."
     prompt = state.prompt
-    is_suffix = prompt.head.shape == prompt.unedited.head.shape
+    is_suffix = prompt.head.shape[1] >= prompt.unedited.head.shape[1]
     if not is_suffix: return start
     if "unfiltered-start" in self.defects: start = prompt.s.generate(prompt.head, prompt.n)[0].cpu()
     if "overwrites-instruction" not in self.defects: return start

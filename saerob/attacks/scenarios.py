@@ -52,6 +52,11 @@ def targeted(self: Scenario):
     return isinstance(self.goal, Targeted) or getattr(self.goal, "targeted", False)
 
 @patch(as_prop=True)
+def paired(self: Scenario):
+    "Must each text bring a second one, because the goal leaves the target or the latents open?"
+    return self.targeted and bool(self.goal.missing)
+
+@patch(as_prop=True)
 def replaces(self: Scenario):
     "Is a token replaced, rather than a suffix added?"
     return isinstance(self.edit, Replace)

@@ -7,6 +7,7 @@ __all__ = ['GCG', 'Random', 'Beam', 'embedding_components', 'Surrogate', 'TokenS
            'TrustRegion', 'FixedList', 'at_every_position', 'Exhaustive']
 
 # %% ../../nbs/attacks/searches.ipynb #e8c6d2c8
+import re
 import torch
 from dataclasses import dataclass
 from fastcore.basics import patch
@@ -16,6 +17,7 @@ from .published import DEFECTS, PublishedGCG, li2025  # noqa: F401 (one place fo
 from .state import AttackState, fetched
 from .token_shifts import ShiftModel, ShiftTable, load_shifts, prefilter, ridge
 from ..core.checks import number, one_of, text as check_text, whole
+from ..model.readout import DEFAULT_READOUT, Readout
 from ..model.subject import Subject, SubjectError
 
 # %% ../../nbs/attacks/searches.ipynb #4ce30cfd
@@ -204,7 +206,7 @@ def ranked(
 @dataclass(frozen=True)
 class TokenShifts(Search):
     "Evaluate what other texts' token shifts, corrected by this run's errors, predict to be best."
-    table: ShiftTable | None = None  # default: the one measured for this LM, layer and readout
+    table: ShiftTable | str | None = None  # default: the one measured for this LM, layer and readout
     first: int = 25  # candidates in the first batches
     batch: int = 200  # candidates in later ones, at most
     patience: int = 3  # full batches without progress before giving up
@@ -213,7 +215,8 @@ class TokenShifts(Search):
     trust: float = .3  # under a constraint: share of the tokens that are considered at first, nearest first
 
     def __post_init__(self):
-        if not (self.table is None or isinstance(self.table, ShiftTable)):
+        read_back = isinstance(self.table, str) and re.fullmatch("[0-9a-f]{16}", self.table)
+        if not (self.table is None or read_back or isinstance(self.table, ShiftTable)):
             raise ValueError(f"table must be a ShiftTable, as load_shifts gives it: it is {self.table!r}.")
         self._store(first=whole(self.first, "first", low=1),
                     batch=whole(self.batch, "batch", low=1),
@@ -249,10 +252,22 @@ def __call__(self: TokenShifts, state: AttackState, start: torch.LongTensor, see
 
 # %% ../../nbs/attacks/searches.ipynb #12569501
 @patch
+def shifts(
+    self: TokenShifts,
+    s: Subject,  # the subject
+    readout: Readout = DEFAULT_READOUT,  # how it is read
+) -> ShiftTable:
+    "The table that is searched with. Raises `SubjectError` where there is none, or only its fingerprint."
+    if isinstance(self.table, str):
+        raise SubjectError(f"of the table {self.table} only the fingerprint was recorded: to search again, "
+                           "pass the table itself, TokenShifts(table=…).")
+    return load_shifts(s, readout) if self.table is None else self.table
+
+@patch
 def _model(self: TokenShifts, state: AttackState) -> ShiftModel:
     "A model of the residuals, from the search's own table or the one measured for this LM and readout."
     s = state.prompt.s
-    table = load_shifts(s, state.prompt.readout) if self.table is None else self.table
+    table = self.shifts(s, state.prompt.readout)
     return ShiftModel(table, state.allowed, state.prompt.n, s.device, self.penalty)
 
 def _residual_at(state, start):

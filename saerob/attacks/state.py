@@ -121,10 +121,13 @@ def evaluate(
     self: AttackState,
     edits: torch.LongTensor,  # [batch, n], usually from `filter_candidates`
 ) -> torch.Tensor:  # [batch] scores, small is good
-    "Run candidates, score them by the discrete metric, remember the best feasible one, and keep the books."
+    "Run and score candidates by the discrete metric (NaN: infinity); keep the best feasible one and the books."
     if not len(edits): return torch.empty(0)
     z, pre = self.forward(edits)
-    score, metric = fetched(self.objective.score(z, pre), self.objective.metric(z, pre))
+    score, metric, lost = fetched(self.objective.score(z, pre), self.objective.metric(z, pre),
+                                  pre.isnan().any(1))
+    lost |= score.isnan()
+    score = score.masked_fill(lost, torch.inf)
     self.forwards += len(edits)
     self.tried.append((edits, score))
     i = self.best_feasible(edits, score)
@@ -134,8 +137,9 @@ def evaluate(
         self.best_metric = metric[i].item()
         self.best_residual = self.residuals[i]
         self.solved = bool(self.objective.done(z[i:i + 1], pre[i:i + 1])[0])
-    self.log.append(dict(forwards=self.forwards, candidates=len(edits), completions=self.completions,
-                         batch_best=metric[score.argmin()].item(), best=self.best_metric))
+    row = dict(forwards=self.forwards, candidates=len(edits), completions=self.completions,
+               batch_best=metric[score.argmin()].item(), best=self.best_metric)
+    self.log.append(row | (dict(nan=int(lost.sum())) if lost.any() else {}))
     return score
 
 # %% ../../nbs/attacks/state.ipynb #d0caa569

@@ -77,6 +77,7 @@ def table_forwards(
     "Forward passes that making a search's table took."
     if isinstance(search, FixedList): return search.cost
     if not isinstance(search, TokenShifts): return 0
+    if isinstance(search.table, str): return manifest.get("table_forwards")  # read back from a record
     if search.table is not None: return search.table.forwards
     return manifest.get("table_forwards", _forwards_of_file(manifest))
 

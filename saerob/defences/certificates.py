@@ -275,7 +275,7 @@ def check_smoothed(
     seed: int = 1,  # of the draws, other ones than those of the certificate
 ) -> Checked:
     "Hold a certificate against some appended tokens."
-    prompt = tokenise(s, text, readout)
+    prompt = tokenise(s, text, readout).open
     masks = keep_masks(prompt.head.shape[1] - prompt.first + 1, rate, draws, seed)
     broken = 0
     for token in tokens:

@@ -55,6 +55,12 @@ class Prompt:
     tail: torch.LongTensor  # [1, n_tail] the instruction, possibly empty
     first: int  # index in `head` of the text's first token
     n_read: int  # positions that the pooling looks at, counted from the end
+    parted: "Prompt|None" = None  # text and instruction tokenised apart, where they share a token
+
+    @property
+    def open(self):  # a `Prompt`
+        "The prompt with its whole text in `head`, so that something can be appended to it."
+        return self.parted or self
 
     @property
     def ids(self) -> torch.LongTensor:  # [1, n + n_tail]
@@ -80,9 +86,15 @@ def tokenise(s: Subject,  # the subject
     n = min(_n_common(whole, head), head.shape[1])
     first = int(s.bos_id is not None)
     if readout.before.strip(): first = _n_common(s.tokens(readout.before), head)
+    parted = None if n == head.shape[1] else _parted(s, head, first, readout)
     tail = whole[:, n:]
     n_read = 1 if readout.pool == "last" else tail.shape[1] or n - first
-    return Prompt(whole[:, :n], tail, first, n_read)
+    return Prompt(whole[:, :n], tail, first, n_read, parted)
+
+def _parted(s, head, first, readout):
+    "The prompt of a tokenised text, followed by the instruction's own tokens."
+    tail = torch.tensor([s.tokenizer(readout.after, add_special_tokens=False).input_ids], device=s.device)
+    return Prompt(head, tail, first, 1 if readout.pool == "last" else tail.shape[1])
 
 # %% ../../nbs/model/readout.ipynb #975ce0d0
 def pooled(values: torch.Tensor,  # [batch, positions, d_sae] activations or pre-activations
@@ -154,7 +166,7 @@ def natural_continuation(s: Subject,  # the subject
                          readout: Readout=DEFAULT_READOUT,  # which instruction will follow
                         ) -> torch.LongTensor:  # [1, n_tokens]
     "The LM's greedy continuation, from the likeliest word on, among tokens that a person can type there."
-    prompt = tokenise(s, text, readout)
+    prompt = tokenise(s, text, readout).open
     head = prompt.head
     n_all = prompt.ids.shape[1] + checks.whole(n_tokens, "n_tokens", low=0)
     if n_all > s.max_tokens:
@@ -179,7 +191,7 @@ def reference_overlaps(s: Subject,  # the subject
     rows = []
     for pair in pairs.itertuples():
         z1, z2 = activations_of(s, [pair.x1, pair.x2], readout)
-        prompt = tokenise(s, pair.x1, readout)
+        prompt = tokenise(s, pair.x1, readout).open
         words = natural_continuation(s, pair.x1, n_tokens, readout)
         continued = read(s, torch.cat([prompt.head, words, prompt.tail], 1), prompt.n_read, readout.pool)
         row = dict(unrelated=overlap(z1[None], z2).item(), natural=overlap(continued, z1).item())
