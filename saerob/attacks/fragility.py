@@ -9,6 +9,7 @@ __all__ = ['STAGES', 'FixedDirections', 'Residuals', 'residuals', 'control_encod
            'lm_facts', 'MeasuredLM', 'two_encoders', 'compare_lms']
 
 # %% ../../nbs/attacks/fragility.ipynb #968c4775
+from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from scipy import integrate, stats
 from .oracle import TokenTable, every_token
 from ..core.assets import home
-from ..core.records import Run
+from ..core.records import Run, fingerprint, hash_of
 from ..core.texts import SHIPPED, brown
 from ..model.contexts import contexts_of
 from ..model.loading import load_sae
@@ -215,10 +216,11 @@ def measure_stages(lm: Subject,  # the LM that made the tables
                    n_unrelated: int=120,  # so many of the readouts in `h` are the unrelated texts
                    tokens: torch.LongTensor|None=None,  # token ids to try; None: all that can be typed
                   ) -> pd.DataFrame:  # key, on (share of tokens, per latent), rows (of the stage table)
-    "The stage table of every encoder on every text, one record each."
+    "The stage table of every encoder on every text, resumable. Raises ValueError for another run's folder."
     mean = h.readouts.mean(0)
-    config = dict(texts=len(texts), unrelated=n_unrelated, tokens=None if tokens is None else tokens.tolist())
-    with Run(folder, config, seed=0, fingerprints=dict(lm=lm.identity()["lm_weights"])) as run:
+    config = dict(texts=hash_of(texts[["id", "x1"]].to_dict("list")), unrelated=n_unrelated,
+                  tokens=None if tokens is None else tokens.tolist())
+    with Run(folder, config, seed=0, fingerprints=_measured(lm, subjects, h)) as run:
         for i, name in run.pending([(i, name) for i in range(len(texts)) for name in subjects]):
             text = texts.x1.iloc[i]
             natural = int(natural_continuation(lm, text)[0, 0])
@@ -228,6 +230,12 @@ def measure_stages(lm: Subject,  # the LM that made the tables
             rows = found.table.reset_index().assign(encoder=name, text=texts.id.iloc[i])
             run.add((i, name), on=found.on.numpy().round(5), rows=rows.to_dict("records"))
         return run.frame()
+
+def _measured(lm, subjects, h):
+    "Fingerprints of the LM, the encoders and the residuals of other texts."
+    tables = {name: value for name, value in lm.identity().items() if not name.startswith("sae")}
+    encoders = {name: hash_of(s.identity()) for name, s in subjects.items()}
+    return dict(lm=hash_of(tables), encoders=encoders, residuals=fingerprint(h._asdict()))
 
 # %% ../../nbs/attacks/fragility.ipynb #478d0439
 def stages_of(measured: pd.DataFrame,  # as `measure_stages` gives it
@@ -281,11 +289,19 @@ def _mean_overlap(s, h, base, mean):
 def _save_untrained(s, folder, seed):
     "Save an LM of this shape with fresh weights."
     from transformers import AutoModelForCausalLM
-    torch.manual_seed(seed)
     draft = folder/"lm.part"
-    AutoModelForCausalLM.from_config(s.model.config).to(s.dtype).save_pretrained(draft)
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(seed)
+        AutoModelForCausalLM.from_config(deepcopy(s.model.config)).to(s.dtype).save_pretrained(draft)
     s.tokenizer.save_pretrained(draft)
     draft.rename(folder/"lm")
+
+def _shape_of(s):
+    "Hash of what an LM with fresh weights has from another: configuration, precision and tokenizer."
+    config = s.model.config.to_dict()
+    for origin in ("_name_or_path", "transformers_version"): config.pop(origin, None)
+    known = s.identity()
+    return hash_of(dict(config=config, dtype=known["dtype"], tokenizer=known["tokenizer"]))
 
 def _train_topk(lm, folder, n_tokens, steps, l0, d_sae, seed):
     "Train a TopK SAE on an LM's residuals of Brown's training part."
@@ -306,11 +322,11 @@ def random_lm(s: Subject,  # an LM of the wanted shape; its `layer` is read
               l0: int=40,  # latents that are on at a time
               d_sae: int=4096,  # latents in all
               seed: int=0,  # of weights, choice of text and shuffle
-              folder: str|Path|None=None,  # where both are kept; None: in the cache
+              folder: str|Path|None=None,  # where a folder with both is made; None: in the cache
              ) -> Subject:
     "An LM with weights that were never trained, and a TopK SAE trained on it; made once, resumable."
-    name = "-".join(map(str, (s.layer, n_tokens, steps, l0, d_sae, seed)))
-    folder = Path(folder or home()/"random_lm"/name)
+    name = "-".join(map(str, (s.layer, n_tokens, steps, l0, d_sae, seed, _shape_of(s))))
+    folder = Path(folder or home()/"random_lm")/name
     dtype = str(s.dtype).removeprefix("torch.")
     if not (folder/"lm").exists():
         folder.mkdir(parents=True, exist_ok=True)

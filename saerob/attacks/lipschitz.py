@@ -14,16 +14,19 @@ from .oracle import TokenTable, active_set, outcomes
 from ..core.checks import number, one_of
 from ..core.statistics import mean_interval
 from ..model.readout import DEFAULT_READOUT, Readout, overlap, read, tokenise
-from ..model.subject import Subject
+from ..model.subject import Subject, SubjectError
 
 # %% ../../nbs/attacks/lipschitz.ipynb #78aea192
 @torch.no_grad()
 def text_distances(
     s: Subject,  # the subject
     texts: list,  # two or more
-    readout: Readout = DEFAULT_READOUT,  # how they are read; pooling "last"
+    readout: Readout = DEFAULT_READOUT,  # how they are read; pooling "last" only
 ) -> pd.DataFrame:  # text, other (places in the list), kl (nats), residual, report
-    "Distances of every ordered pair of texts, in the LM and in the report."
+    "Distances of every ordered pair of texts, in LM and report. Raises `SubjectError` for a pooled readout."
+    if readout.pool != "last":
+        raise SubjectError(f"distances are read at the last token, not pooling {readout.pool!r}: "
+                           "use pool='last'.")
     prompts = [tokenise(s, text, readout) for text in texts]
     h = torch.stack([s.resid(p.ids)[0].float() for p in prompts])
     z = torch.cat([read(s, p.ids) for p in prompts])

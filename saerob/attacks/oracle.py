@@ -36,6 +36,7 @@ class TokenTable:
     kl: torch.Tensor|None=None  # [n_tokens] nats, the LM's next token, before ‖ after; None: not run
     next: torch.LongTensor|None=None  # [n_tokens] the LM's likeliest next token; None: not run
     base_next: torch.LongTensor|None=None  # [1] the same for the text without a suffix
+    readout: Readout=DEFAULT_READOUT  # how the text was read
 
     def row(self,
             tokens: torch.LongTensor,  # token ids, any shape
@@ -83,7 +84,7 @@ def every_token(s: Subject,  # the subject; in bfloat16 the table is exact for t
     path = with_answers if answers or with_answers.exists() else folder/f"{name}.safetensors"
     if not path.exists():
         _write_table(s, text, readout, tokens, batch, path, answers)
-    return _read_table(text, path)
+    return _read_table(text, readout, path)
 
 # %% ../../nbs/attacks/oracle.ipynb #440366b5
 def _checked_tokens(s, tokens):
@@ -129,10 +130,10 @@ def _run_tokens(s, edit, tokens, answer):
     following = torch.cat([after.argmax(-1) for after in parts])
     return h[:, -1].detach().cpu(), moved.cpu(), following.cpu()
 
-def _read_table(text, path):
+def _read_table(text, readout, path):
     "A table that `_write_table` wrote."
     from safetensors.torch import load_file
-    return TokenTable(text, **load_file(path))
+    return TokenTable(text, readout=readout, **load_file(path))
 
 # %% ../../nbs/attacks/oracle.ipynb #02327abb
 def active_set(s: Subject,  # the subject
@@ -194,13 +195,12 @@ def replay(s: Subject,  # the subject, in the precision of the table
            search,  # such as `GCG()`
            budget: int=981,  # forward passes; 981 is 2 % of the default LM's typable tokens
            seed: int=0,  # of the search
-           readout: Readout=DEFAULT_READOUT,  # that of the table
           ) -> Replay:
     "Run a search against a table, without the LM."
-    prompt = tokenise(s, table.text, readout)
+    prompt = tokenise(s, table.text, table.readout)
     edit = Suffix(1)
-    state = Replay(objective, edit.on(s, prompt, readout), s.vocab, budget, table=table)
-    search(state, edit.start(s, table.text, prompt, readout), seed)
+    state = Replay(objective, edit.on(s, prompt, table.readout), s.vocab, budget, table=table)
+    search(state, edit.start(s, table.text, prompt, table.readout), seed)
     return state
 
 # %% ../../nbs/attacks/oracle.ipynb #d7db23af
@@ -227,7 +227,7 @@ def regret(s: Subject,  # the subject, in the precision of the table
           ) -> pd.DataFrame:  # a row per goal, search and seed: before, optimum, after, and `share_reached`
     "The effect of every search as a share of the optimum's, away from the text and towards a target."
     objectives = {"untargeted": active_set(s, table.base),
-                  "targeted": active_set(s, residual_of(s, target), targeted=True)}
+                  "targeted": active_set(s, residual_of(s, target, table.readout), targeted=True)}
     rows = []
     for goal, objective in objectives.items():
         every, = outcomes(s, table, [objective])
@@ -267,7 +267,8 @@ def switchable(s: Subject,  # the subject, in the precision of the table
     "Which latents any token can switch, and which of those a search finds: a row per latent and search."
     chosen = []
     for goal in [Switch(on=on, targeted=targeted) for on in (True, False) for targeted in (False, True)]:
-        latents = choose_latents(s, table.text, goal, target if goal.targeted else None, usable, n)
+        other = target if goal.targeted else None
+        latents = choose_latents(s, table.text, goal, other, usable, n, table.readout)
         chosen += [(goal, latent) for latent in latents]
     objectives = [OneLatent(latent, goal.on) for goal, latent in chosen]
     rows = []

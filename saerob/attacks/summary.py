@@ -181,17 +181,26 @@ def lm_summary(results: Results,  # as `evaluate` gives them
     for condition in results.wide("cos").columns:
         measured = results.rows(condition)
         for metric in ("cos", "rel_l2"):
-            i = mean_interval(measured[metric])
+            i = mean_interval(_text_means(measured[metric]))
             rows.append((condition, metric, i.value, i.low, i.high, i.n))
         rows.append((condition, "kl", measured.kl.median(), np.nan, np.nan, len(measured)))
         if "kl_text" in measured:
             rows.append((condition, "kl_text", measured.kl_text.median(), np.nan, np.nan, len(measured)))
         for metric in ("same_next", "same_greedy", "same_next_text"):
             if metric in measured and measured[metric].notna().all():
-                i = share_interval(int(measured[metric].sum()), len(measured))
+                i = _share_over_texts(_text_means(measured[metric]))
                 rows.append((condition, metric, i.value, i.low, i.high, i.n))
     columns = ["condition", "metric", "value", "low", "high", "n"]
     return pd.DataFrame(rows, columns=columns).set_index(["condition", "metric"])
+
+def _text_means(values):
+    "The mean within each text: units of one text are not independent."
+    return values.groupby(level="id", sort=False).mean()
+
+def _share_over_texts(means):
+    "A share with its interval over texts: Wilson's where every text is 0 or 1, else the bootstrap's."
+    if means.isin([0, 1]).all(): return share_interval(int(means.sum()), len(means))
+    return mean_interval(means)
 
 # %% ../../nbs/attacks/summary.ipynb #44a94fd2
 def lm_answer(summary: pd.DataFrame,  # as `lm_summary` gives it
@@ -235,8 +244,9 @@ def continuation_similarity(results: Results,  # as `evaluate` gives them
         b = np.asarray(embed([text.strip() or "." for text in after]))
         values[condition] = (a*b).sum(1)
     out = _with_metric(results, "similarity", values)
-    between_texts = (a @ a.T)[~np.eye(len(a), dtype=bool)]
-    floor = float(between_texts.mean()) if len(a) > 1 else np.nan
+    text = results.rows(condition).index.get_level_values("id")
+    between_texts = (a @ a.T)[np.not_equal.outer(text, text)]
+    floor = float(between_texts.mean()) if len(between_texts) else np.nan
     out.manifest = results.manifest | dict(similarity_floor=floor)
     return out
 
@@ -397,9 +407,10 @@ def _worst_position(results, scenario, measure, condition):
     wide = results.wide(measure)
     if "position" not in wide.index.names or condition not in wide:
         return {}
-    each = wide[condition].groupby(level="id", sort=False)
+    one_attack = [name for name in wide.index.names if name != "position"]
+    each = wide[condition].groupby(level=one_attack, sort=False)
     best = each.max() if scenario.single or scenario.targeted else each.min()
-    return dict(worst=best.mean())
+    return dict(worst=_text_means(best).mean())
 
 # %% ../../nbs/attacks/summary.ipynb #28a2cdba
 def profile(results: Results,  # as `evaluate` gives them, of a scenario that replaces tokens

@@ -15,7 +15,7 @@ from .edits import Suffix
 from .searches import Random
 from ..model.readout import DEFAULT_READOUT, Readout, activations_of, overlap, tokenise
 from ..model.readout import natural_continuation
-from ..model.subject import Subject
+from ..model.subject import Subject, SubjectError
 
 # %% ../../nbs/attacks/transfer.ipynb #18032d5c
 def transferred(s: Subject,  # another subject than the one attacked: another SAE, layer, or LM
@@ -97,9 +97,10 @@ def depth_profile(subjects: dict,  # block to `Subject`, all on one LM
                   text: str,  # the text to attack
                   target: str,  # an unrelated text
                   tokens: torch.LongTensor,  # [n] token ids to try as a suffix
-                  readout: Readout=DEFAULT_READOUT,  # how texts are read
+                  readout: Readout=DEFAULT_READOUT,  # how texts are read; pooling "last" only
                  ) -> pd.DataFrame:  # a row per block: unrelated, natural, median, untargeted, targeted
-    "The same one-token edits seen at several depths, from one pass."
+    "One-token edits seen at several depths, in one pass. Raises `SubjectError` for a pooled readout or hook."
+    _check_depths(subjects, readout)
     s = next(iter(subjects.values()))
     layers = list(subjects)
     prompt = tokenise(s, text, readout)
@@ -114,3 +115,12 @@ def depth_profile(subjects: dict,  # block to `Subject`, all on one LM
         h = torch.cat([part[block] for part in edited])
         rows.append(dict(block=block, **_at_depth(subject, h, h_text[block], h_other[block])))
     return pd.DataFrame(rows)
+
+def _check_depths(subjects, readout):
+    "Refuse pooled readouts, and SAEs that read another place than the output of a block."
+    if readout.pool != "last":
+        raise SubjectError(f"a depth profile reads the last token, not pooling {readout.pool!r}: "
+                           "use pool='last'.")
+    for s in subjects.values():
+        if s.hook.kind == "resid_post": continue
+        raise SubjectError(f"a depth profile reads the outputs of blocks, and one of its SAEs {s.hook_name}.")

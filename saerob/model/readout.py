@@ -193,7 +193,9 @@ def reference_overlaps(s: Subject,  # the subject
         z1, z2 = activations_of(s, [pair.x1, pair.x2], readout)
         prompt = tokenise(s, pair.x1, readout).open
         words = natural_continuation(s, pair.x1, n_tokens, readout)
-        continued = read(s, torch.cat([prompt.head, words, prompt.tail], 1), prompt.n_read, readout.pool)
+        reads_text = readout.pool != "last" and not prompt.tail.shape[1]
+        n_read = prompt.n_read + n_tokens if reads_text else prompt.n_read
+        continued = read(s, torch.cat([prompt.head, words, prompt.tail], 1), n_read, readout.pool)
         row = dict(unrelated=overlap(z1[None], z2).item(), natural=overlap(continued, z1).item())
         if hasattr(pair, "x1_paraphrase"):
             row["paraphrase"] = overlap(activations_of(s, pair.x1_paraphrase, readout), z1).item()
