@@ -9,6 +9,7 @@ __all__ = ['ARCHITECTURES', 'CURVE_COLUMNS', 'kept_array', 'written_texts', 'tra
            'make_saes', 'measure_saes']
 
 # %% ../../nbs/saes/train.ipynb #563f4528
+import copy
 import json
 import math
 import shutil
@@ -327,9 +328,10 @@ def save_inference_sae(
     dtype: torch.dtype=torch.float16,  # of the stored weights
     **metadata,  # goes into the SAE's metadata: model_name, hook_name, …
 ) -> Path:  # the folder
-    "Fold standardisation and decoder norms into the weights and save an inference SAE in SAELens' format."
+    "Fold standardisation and decoder norms into a copy and save an inference SAE in SAELens' format."
     from sae_lens import SAE
     folder = Path(folder)
+    sae = copy.deepcopy(sae)
     sae.fold_activation_norm_scaling_factor(stream.scale)
     sae.b_dec.data += stream.mean.to(sae.b_dec)
     with atomic(folder) as draft:
