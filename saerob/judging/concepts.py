@@ -210,14 +210,15 @@ here.""" + _TEXT + """\
 QUESTIONS = dict(concept=_CONCEPT, instruction=_INSTRUCTION, fluency=_FLUENCY)
 
 # %% ../../nbs/judging/concepts.ipynb #6c38f47f
-_RATING = re.compile(r"""^[\s*_#>"'`]*rating[\s*_"'`]*:[\s*_\["'`]*    # the word, whatever marks surround it
+_RATING = re.compile(r"""(?:^|[.!?:;)]["'*_]*\s)                     # a line or a sentence begins
+                         [\s*_#>"'`]*rating[\s*_"'`]*:[\s*_\["'`]*     # the word, whatever marks surround it
                          (-?\d+(?:[.,]\d+)?)                          # the number
                          [\s*_\]"'`.]*(?:/\s*2|out\ of\ 2)?[\s*_.]*$  # perhaps "/ 2", and the line ends
                       """, re.I | re.M | re.X)
 
 class Rating(NamedTuple):
     "A rating that was read in an answer, or why there is none."
-    value: float  # 0, 1 or 2; NaN: missing
+    value: float  # from 0 to 2; NaN: missing
     problem: str  # why it is missing; "" where it is not
 
 # %% ../../nbs/judging/concepts.ipynb #60492ffc
@@ -226,12 +227,13 @@ def parse_rating(
     whole: bool = True,  # False: the answer was cut off
 ) -> Rating:
     "The rating in an answer."
-    found = {m.replace(",", ".") for m in _RATING.findall(answer)}
+    found = {float(m.replace(",", ".")) for m in _RATING.findall(answer)}
     start = repr(" ".join(answer.split())[:60])
     if not answer.strip(): return Rating(np.nan, "an empty answer")
     if not found and whole: return Rating(np.nan, f"no line 'Rating: N' in {start}")
     if not found: return Rating(np.nan, f"an answer cut off before its rating: {start}")
-    if len(found) > 1: return Rating(np.nan, f"ratings that disagree: {', '.join(sorted(found))}")
-    value = float(found.pop())
-    if value in (0, 1, 2): return Rating(value, "")
-    return Rating(np.nan, f"the rating {value:g} is none of 0, 1, 2")
+    if len(found) > 1:
+        return Rating(np.nan, f"ratings that disagree: {', '.join(f'{value:g}' for value in sorted(found))}")
+    value = found.pop()
+    if 0 <= value <= 2: return Rating(value, "")
+    return Rating(np.nan, f"the rating {value:g} is outside 0 to 2")

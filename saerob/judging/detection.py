@@ -51,7 +51,7 @@ def _active_in(s: Subject, h: torch.Tensor, places: np.ndarray, columns: torch.T
     "Places, columns and values of the activations above zero, for residuals [n, d_model] at known places."
     z = s.encode(h)[:, columns]
     rows, found = z.nonzero(as_tuple=True)
-    return places[rows.cpu().numpy()], found.short().cpu().numpy(), z[rows, found].float().cpu().numpy()
+    return places[rows.cpu().numpy()], found.int().cpu().numpy(), z[rows, found].float().cpu().numpy()
 
 # %% ../../nbs/judging/detection.ipynb #2f8a8fb9
 @torch.no_grad()

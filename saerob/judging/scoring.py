@@ -247,8 +247,9 @@ def _more_aurocs(w: Windows, latent: int, held_out, on_pool, mismatched_on_pool,
     labels = np.r_[np.ones(chosen.sum(), bool), w.pool_active[latent][free]]
     score = held_out.score.values
     hard = held_out[chosen | (held_out.kind == "hard negative").values]
+    others = auroc(labels, np.r_[mismatched[chosen], mismatched_on_pool[free]])
     return dict(auroc_corpus=auroc(labels, np.r_[score[chosen], on_pool[free]]),
-                auroc_mismatched=auroc(labels, np.r_[mismatched[chosen], mismatched_on_pool[free]]),
+                auroc_mismatched=others if len(w.scored) > 1 else np.nan,
                 auroc_hard_negatives=auroc(hard.active, hard.score))
 
 # %% ../../nbs/judging/scoring.ipynb #411796b0

@@ -124,7 +124,9 @@ class LatentStats:
 def _identity_of(s):
     "Names and hashes of what the numbers depend on."
     needed = ("lm", "lm_weights", "tokenizer", "hook", "dtype")
-    return {k: v for k, v in s.identity().items() if k in needed or k.startswith("sae")}
+    own_bos = s.bos_id == s.tokenizer.bos_token_id
+    start = {} if own_bos else dict(bos=s.bos_id)  # older tables do not note it, and had the tokenizer's own
+    return {k: v for k, v in s.identity().items() if k in needed or k.startswith("sae")} | start
 
 @torch.no_grad()
 def latent_stats_of(
@@ -133,9 +135,11 @@ def latent_stats_of(
     n_contexts: int=512,  # contexts of 128 tokens
     k: int=10,  # places kept per latent, in different contexts
 ) -> dict:  # name to `LatentStats`
-    "Read a corpus once for several SAEs; nothing is kept on disk."
+    "Read a corpus once for several SAEs; nothing is kept on disk. Raises `SubjectError`."
     k = whole(k, "k", 1)
     s = next(iter(not_empty(subjects, "subjects").values()))
+    if any(t.bos_id != s.bos_id for t in subjects.values()):
+        raise SubjectError("these subjects begin their contexts with different BOS tokens: read them apart.")
     contexts = corpus_contexts(s, texts, n_contexts)
     maxima = {name: RunningMaxima(t, k) for name, t in subjects.items()}
     norm, n_tokens = _read_corpus(s, contexts, maxima)
@@ -270,14 +274,20 @@ def same_sae(
     keys = [k for k in identity if k.startswith("sae")] + ["lm", "hook"]
     return all(about.get(k) == identity[k] for k in keys)
 
+def _same_start(about, s):
+    "Did these contexts begin with the subject's BOS? A table that does not say had the tokenizer's own."
+    return about.get("bos", s.tokenizer.bos_token_id) == s.bos_id
+
 def load_stats(
     path: str|Path,  # a file that `save_stats` wrote; the ending .csv.gz may be left out
     s: Subject|None=None,  # whose numbers they must be; None: do not ask
     texts: list|None=None,  # the corpus they were made from; None: the held-out split of Brown
-) -> LatentStats|None:  # None where there is no such file, it is not whole, or it is of another SAE
+) -> LatentStats|None:  # None: no such file, not whole, or of another SAE or BOS
     "Read a table of latents."
     stats = _read_stats(_file_of(path), texts)
-    if stats is None or s is None or same_sae(stats.about, s.identity()):
+    if stats is None or s is None:
+        return stats
+    if same_sae(stats.about, s.identity()) and _same_start(stats.about, s):
         return stats
 
 # %% ../../nbs/latents/activations.ipynb #33cf72ca
@@ -292,7 +302,8 @@ def shipped_stats(
     identity = s.identity()
     for file in files:
         manifest = read_manifest_line(file)
-        if manifest and same_sae(manifest.get("fingerprints", {}), identity):
+        about = manifest.get("fingerprints", {}) if manifest else {}
+        if same_sae(about, identity) and _same_start(about, s):
             return _read_stats(file)
     return None
 
@@ -358,7 +369,7 @@ def stats_for(
     s: Subject,  # an LM with an SAE
     stats: LatentStats|None=None,  # as handed in; None: `latent_stats(s)`
 ) -> LatentStats:
-    "The statistics to use for a subject. Raises `SubjectError` when those handed in are of another SAE."
+    "The statistics to use for a subject. Raises `SubjectError` where they are of another SAE or LM."
     if stats is None:
         return latent_stats(s)
     kind_of(stats, "stats", LatentStats, "latent_stats(s)")
@@ -368,6 +379,11 @@ def stats_for(
     claimed = {k: v for k, v in stats.about.items() if k.startswith("sae")}
     if any(identity.get(k) != v for k, v in claimed.items()):
         raise SubjectError("these statistics are of another SAE: leave `stats` out, or use `latent_stats`.")
+    weights = "lm_weights" if stats.about.get("dtype") == identity["dtype"] else "lm"
+    same = all(stats.about.get(k, identity[k]) == identity[k] for k in (weights, "hook"))
+    if not same or not _same_start(stats.about, s):
+        raise SubjectError("these statistics are of another LM, place or BOS token: "
+                           "leave `stats` out, or use `latent_stats`.")
     return stats
 
 # %% ../../nbs/latents/activations.ipynb #28b0b042

@@ -55,6 +55,20 @@ def _check_plan(plan) -> None:
     if plan.limit is not None: whole(plan.limit, "limit", 1)
     number(plan.l2, "l2", 0)
     if number(plan.lr, "lr") <= 0: raise ValueError(f"lr must be above 0: it is {plan.lr}.")
+    if plan.texts is None and plan.context != 128:
+        raise ValueError(f"context is {plan.context}, but the default text comes in contexts of 128 tokens: "
+                         "name other texts.")
+    _check_members(plan)
+
+def _check_members(plan) -> None:
+    "Refuse members that cannot be trained, or would share a name. Raises ValueError."
+    members = plan.members()
+    for m in members:
+        if "topk" in m.arch and m.l0 > plan.d_sae:
+            raise ValueError(f"{m.arch} cannot have {m.l0} of {plan.d_sae} latents active: lower its l0.")
+    names = [m.name for m in members]
+    for name in names:
+        if names.count(name) > 1: raise ValueError(f"two SAEs of this grid would be called {name!r}.")
 
 # %% ../../nbs/saes/grid.ipynb #1e23bcef
 @dataclass(frozen=True)
@@ -71,7 +85,7 @@ class GridPlan:
     lm: str|None = None  # Hugging Face id or folder; None: the default LM
     batch: int = 1024  # tokens per step
     lr: float = 1e-3  # Adam's learning rate
-    context: int = 128  # tokens per context
+    context: int = 128  # tokens per context; the default texts come in no other length
     texts: str|None = None  # a data set that `read_texts` reads; None: Brown and text written by the LM
     limit: int|None = None  # of its texts, how many are read; None: all
     depths: tuple = ()  # further blocks, each with a grid like this one

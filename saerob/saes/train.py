@@ -9,6 +9,7 @@ __all__ = ['ARCHITECTURES', 'CURVE_COLUMNS', 'kept_array', 'written_texts', 'tra
            'make_saes', 'measure_saes']
 
 # %% ../../nbs/saes/train.ipynb #563f4528
+import copy
 import json
 import math
 import shutil
@@ -180,9 +181,11 @@ def new_sae(
     warm_up: int=600,  # steps over which a sparsity penalty grows
     device: str="cpu",  # torch device
 ):  # a SAELens training SAE
-    "An untrained SAE for standardised activations. Raises `ValueError` for an unknown architecture."
+    "An untrained SAE for standardised activations. Raises `ValueError` for settings that make no sense."
     import sae_lens
     name, own = _settings(one_of(arch, "arch", ARCHITECTURES), number(l0, "l0", 1), warm_up)
+    if "topk" in arch and l0 > whole(d_sae, "d_sae", 1):
+        raise ValueError(f"l0 must be at most d_sae, which is {d_sae}: it is {l0}.")
     torch.manual_seed(whole(seed, "seed", 0))
     shape = dict(d_in=d_in, d_sae=d_sae, device=device, dtype="float32", apply_b_dec_to_input=True)
     config = getattr(sae_lens, f"{name}TrainingSAEConfig")(**shape, **own)
@@ -327,9 +330,10 @@ def save_inference_sae(
     dtype: torch.dtype=torch.float16,  # of the stored weights
     **metadata,  # goes into the SAE's metadata: model_name, hook_name, …
 ) -> Path:  # the folder
-    "Fold standardisation and decoder norms into the weights and save an inference SAE in SAELens' format."
+    "Fold standardisation and decoder norms into a copy and save an inference SAE in SAELens' format."
     from sae_lens import SAE
     folder = Path(folder)
+    sae = copy.deepcopy(sae)
     sae.fold_activation_norm_scaling_factor(stream.scale)
     sae.b_dec.data += stream.mean.to(sae.b_dec)
     with atomic(folder) as draft:

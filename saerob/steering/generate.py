@@ -380,13 +380,13 @@ def text_measures(
 
 # %% ../../nbs/steering/generate.ipynb #f527d592
 @torch.no_grad()
-def _kl_of_rows(s, rows, ids, intervention):
-    "KL of the next token after the prompt `ids` [1, n], one per row."
+def _kl_of_rows(s, rows, plain, ids, intervention):
+    "KL of the next token after the prompt as it is put, `ids` [1, n], against the plain prompt; one per row."
     edit = _batch_edit(s, rows, intervention)
     h, below = s.at_hook(ids)
     edited = edit(h.expand(len(rows), -1, -1), torch.arange(len(rows), device=s.device))
     new = s.logits_from(edited, below=below).log_softmax(-1)
-    base = s.logits(ids).log_softmax(-1)
+    base = s.logits(plain).log_softmax(-1)
     return (new.exp()*(new - base)).sum(-1).tolist()
 
 # %% ../../nbs/steering/generate.ipynb #13ec2d84
@@ -404,9 +404,10 @@ def next_token_kl(
     "How far steering moves the distribution of the first new token: KL(steered ‖ unsteered)."
     plan = _plan(s, prompts, latents, factors, intervention, directions, max_activations)
     out = []
-    for asked, rows in itertools.groupby(plan, lambda row: row.asked):
+    for texts, rows in itertools.groupby(plan, lambda row: (row.prompt, row.asked)):
         rows = list(rows)
-        kl = _kl_of_rows(s, rows, torch.tensor([prompt_ids(s, asked, chat)], device=s.device), intervention)
+        ids = [torch.tensor([prompt_ids(s, t, chat)], device=s.device) for t in texts]
+        kl = _kl_of_rows(s, rows, *ids, intervention)
         for row, value in zip(rows, kl):
             out.append(dict(prompt=row.prompt, steered=row.steered, factor=row.factor, kl=value))
     return pd.DataFrame(out)

@@ -266,8 +266,9 @@ def output_score(
 
 # %% ../../nbs/steering/scores.ipynb #e330f8d6
 def _share_spelt(rows, places, spelt, shift):
-    "Share of places (row, column) whose token, `shift` further on, is spelt; NaN without a place."
-    hits = [rows[r][c + shift] in spelt for r, c in places if c + shift < len(rows[r])]
+    "Share of places (row, column) whose token, `shift` further on, is spelt; NaN without such a token."
+    found = [rows[r][c + shift] for r, c in places if c + shift < len(rows[r])]
+    hits = [token in spelt for token in found if token >= 0]
     return float(np.mean(hits)) if hits else np.nan
 
 def input_score(
@@ -279,7 +280,8 @@ def input_score(
     "The input score of latents (Arad et al. 2025): share of strongest texts whose strongest token is spelt."
     latents = latent_indices(s, latents).tolist()
     stats = stats_for(s, stats)
-    rows = stats.contexts(s).ids.tolist()
+    contexts = stats.contexts(s)
+    rows = contexts.ids.masked_fill(~contexts.mask, -1).tolist()  # padding is no token of a text
     spelt = logit_lens(s, latents, whole(n_tokens, "n_tokens", low=1), plain=True).tolist()
     out = []
     for latent, tokens in zip(latents, spelt):

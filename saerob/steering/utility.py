@@ -187,20 +187,20 @@ def rate_texts(
     batch: int = 64,  # texts per call of the judge
     folder=None,  # of records; missing ratings are asked for again by the next call
 ) -> pd.DataFrame:  # texts with concept, instruction, fluency, note, score, and what else the judge measured
-    "Rate texts for their concepts. Raises ValueError for answers that do not fit."
+    "Rate texts for their concepts, anew where they are rated. Raises ValueError for answers that do not fit."
     keys = [_rating_key(row.text, row.prompt, concepts[row.rated_for]) for row in texts.itertuples()]
     run = None
     if folder is not None: run = Run(folder, dict(ratings="each text for a concept"), None, judge.identity())
     try:
         done = _ratings_on_disk(run)
-        todo = texts.assign(key=keys).drop_duplicates("key")
+        todo = texts.reset_index(drop=True).assign(key=keys).drop_duplicates("key")
         todo = todo[~todo.key.isin(list(done))].sort_values(["prompt", "text"], kind="stable")
         done |= _rate_all(judge, todo, concepts, whole(batch, "batch", low=1), run)
     finally:
         if run is not None: run.close()
     ratings = pd.DataFrame([done[key] for key in keys], index=texts.index)
-    score = harmonic_mean(*(ratings[aspect] for aspect in ASPECTS))
-    return texts.join(ratings.assign(score=score))
+    ratings["score"] = harmonic_mean(*(ratings[aspect] for aspect in ASPECTS))
+    return pd.concat([texts.drop(columns=list(ratings), errors="ignore"), ratings], axis=1)
 
 # %% ../../nbs/steering/utility.ipynb #68163cb6
 def split_instructions(
