@@ -66,7 +66,7 @@ def masked_pairs(
     shard: int = 512,  # contexts per file
     batch: int = 16,  # contexts per forward pass
 ) -> MaskedPairs:
-    "Read all whole and with gaps, by shard. Raises `SubjectError` if none is left, ValueError for other pairs."
+    "Read all whole and with gaps. Raises `SubjectError` if nothing is left, ValueError for other pairs."
     kept = gaps(contexts, rate, seed)
     if not kept[:, 1:].any():
         raise SubjectError(f"a rate of {rate:g} deletes every token of these contexts: use a smaller one.")
