@@ -8,6 +8,7 @@ __all__ = ['EDITS', 'Rule', 'rule_of', 'Radii', 'residual_radius', 'Checked', 'c
            'Smoothed', 'smoothed_certificate', 'check_smoothed']
 
 # %% ../../nbs/defences/certificates.ipynb #cecd9ddf
+import math
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
@@ -87,7 +88,7 @@ class Checked(NamedTuple):
     "A certificate held against what every token does."
     promised: int  # pairs of token and latent for which the state was promised
     broken: int  # of those, how many changed
-    share: float  # of all pairs of token and *active* latent, how many were promised
+    share: float  # of all pairs of token and *active* latent, how many were promised; NaN: none is on
 
 @torch.no_grad()
 def check_radius(
@@ -104,7 +105,8 @@ def check_radius(
         promised += int(safe.sum())
         broken += int((safe & changed).sum())
         promised_on += int(safe[:, r.on].sum())
-    return Checked(promised, broken, promised_on/(len(table.tokens)*int(r.on.sum())))
+    n_active = len(table.tokens)*int(r.on.sum())
+    return Checked(promised, broken, promised_on/n_active if n_active else float("nan"))
 
 # %% ../../nbs/defences/certificates.ipynb #c8986dde
 class OneToken(NamedTuple):
@@ -169,9 +171,10 @@ def checked_rate(
 ) -> float:
     "Refuse a rate that is no probability, or that deletes the whole text. Raises ValueError."
     rate = number(rate, "rate", low=0, high=1)
-    if (1 - rate)*n_tokens >= 1: return rate
+    if (1 - rate)*n_tokens >= 1 - 1e-9: return rate
+    most = math.floor(100*(1 - 1/max(n_tokens, 1)) + 1e-9)/100
     raise ValueError(f"a rate of {rate} leaves less than one of the text's {n_tokens} tokens on average, "
-                     f"which deletes the whole text: use {max(0., 1 - 1/max(n_tokens, 1)):.2f} or less.")
+                     f"which deletes the whole text: use {most:.2f} or less.")
 
 def keep_masks(
     n_tokens: int,  # of the text

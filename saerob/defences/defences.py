@@ -213,11 +213,11 @@ def overlaps_left(
 
 # %% ../../nbs/defences/defences.ipynb #af8b8d15
 class Worst(NamedTuple):
-    "What one token can do to a defended report."
+    "What one token can do to a defended report; NaN where nothing was reported."
     overlap: float  # lowest, over every token
     within_limit: float  # lowest, over tokens that keep the LM's answer; NaN without answers
     not_adaptive: float  # after the undefended SAE's worst token
-    token: int  # the worst
+    token: int | None  # the worst; None where nothing was reported
 
 def worst_token(
     left: pd.Series,  # a column of `overlaps_left`
@@ -227,6 +227,7 @@ def worst_token(
 ) -> Worst:
     "The exact worst case of a defence on one text."
     within = float("nan")
+    if left.isna().all(): return Worst(within, within, within, None)
     if table.kl is not None:
         near = left[(table.kl <= number(limit, "limit", low=0)).numpy()]
         within = float(near.min()) if len(near) else 1.

@@ -24,7 +24,7 @@ from ..attacks.goals import Objective
 from ..attacks.language import Goal, whole_or_none
 from ..attacks.oracle import TokenTable
 from ..core.checks import number, one_of, texts as check_texts
-from ..core.statistics import auroc, share_interval
+from ..core.statistics import auroc, mean_interval, share_interval
 from ..model.readout import DEFAULT_READOUT, Readout, tokenise
 from ..model.subject import Subject, SubjectError
 
@@ -275,7 +275,7 @@ def detection(
         scores = text_scores(monitor.scores, positions)
         areas = [auroc(about[:, i], scores[:, i]) for i in range(len(names))]
         rows[name] = {"recall": share_interval(int(said[about].sum()), int(about.sum())),
-                      "false positives": share_interval(int(said[~about].sum()), int((~about).sum())),
+                      "false positives": mean_interval(pd.DataFrame(said*1.).mask(about).mean(axis=1)),
                       "AUROC": float(np.mean(areas))}
     return pd.DataFrame(rows).T.rename_axis("monitor")
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 
 from ..core.checks import number, whole
+from ..core.files import fingerprint
+from ..core.records import agree, manifest
 from ..model.contexts import Contexts
 from ..model.loading import load_sae
 from ..model.subject import Subject, SubjectError
@@ -48,26 +50,28 @@ def read_twice(
     pair = [s.resid(ids, pos=None).cpu()[mask] for ids, mask in ((contexts.ids, counted), (left, alone))]
     return torch.stack(pair, 1)
 
-# %% ../../nbs/defences/trained.ipynb #6dbdae8d
+# %% ../../nbs/defences/trained.ipynb #6d2f80d3
 class MaskedPairs(NamedTuple):
     "Residuals of the same tokens in two readings."
     whole: torch.Tensor  # [n, d_model] float16, in the whole context
     masked: torch.Tensor  # [n, d_model] float16, in the context with gaps
 
+# %% ../../nbs/defences/trained.ipynb #6dbdae8d
 def masked_pairs(
     s: Subject,  # the LM; its hook is read
     contexts: Contexts,  # what it reads
-    folder: str | Path,  # where shards are kept; one folder per LM, corpus, rate and seed
+    folder: str | Path,  # where shards are kept; one folder per LM, corpus and settings
     rate: float = .3,  # probability with which each token is deleted
     seed: int = 0,  # of the draw
     shard: int = 512,  # contexts per file
     batch: int = 16,  # contexts per forward pass
 ) -> MaskedPairs:
-    "Read every context whole and with gaps; resumable by shard. Raises `SubjectError` where nothing is left."
+    "Read all whole and with gaps. Raises `SubjectError` if nothing is left, ValueError for other pairs."
     kept = gaps(contexts, rate, seed)
     if not kept[:, 1:].any():
         raise SubjectError(f"a rate of {rate:g} deletes every token of these contexts: use a smaller one.")
 
+    _agree_on_pairs(s, contexts, Path(folder), dict(rate=rate, shard=shard), seed)
     def read(start):
         rows = range(start, min(start + shard, len(contexts)), batch)
         parts = [read_twice(s, contexts[i:i + batch], kept[i:i + batch]) for i in rows]
@@ -77,6 +81,14 @@ def masked_pairs(
     parts = [kept_array(Path(folder)/f"{i//shard:04}.npy", lambda: read(i)) for i in starts]
     both = torch.from_numpy(np.concatenate(parts))
     return MaskedPairs(both[:, 0], both[:, 1])
+
+# %% ../../nbs/defences/trained.ipynb #6d2f80d2
+def _agree_on_pairs(s, contexts, folder, config, seed):
+    "Write what a folder of pairs holds, or agree that it holds these. Raises ValueError if it does not."
+    folder.mkdir(parents=True, exist_ok=True)
+    lm = {name: value for name, value in s.identity().items() if not name.startswith("sae")}
+    ids = fingerprint(dict(ids=contexts.ids, mask=contexts.mask))
+    agree(folder/"manifest.json", manifest(config | dict(contexts=ids), seed, lm))
 
 # %% ../../nbs/defences/trained.ipynb #c293899f
 class PairStream:
