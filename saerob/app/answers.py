@@ -9,7 +9,7 @@ __all__ = ['SEARCH_NAMES', 'SCORE_COLUMNS', 'STEER_COLUMNS', 'MEASURED', 'named_
            'withheld_said', 'defence_said', 'attack_summary', 'summary_sentence', 'attack_drawing', 'bars_drawing',
            'dots_drawing', 'score_latents', 'evenly_spread', 'check_reference', 'stats_of', 'both_ends',
            'words_written', 'score_sentences', 'scores_drawing', 'steered_lines', 'steer_drawing', 'ends_said',
-           'study_sentences', 'explained', 'study_page', 'legend']
+           'agreement_said', 'study_sentences', 'explained', 'study_page', 'legend']
 
 # %% ../../nbs/app/answers.ipynb #a200319a
 from math import isinf
@@ -518,20 +518,34 @@ def ends_said(saes, measure):
     return f"{MEASURED[measure]} goes from {x.min():.2f} ({x.idxmin()}) to {x.max():.2f} ({x.idxmax()})."
 
 # %% ../../nbs/app/answers.ipynb #a6242133
+def agreement_said(saes,  # from `sae_table`: a row per SAE
+                   other: str,  # the measure that interpretability is compared with
+                   reliability: float,  # of the steering score; NaN: not known
+                  ) -> str:
+    "Whether interpretability agrees with another measure, or why there is no verdict."
+    from saerob.core.rank_correlation import kendall
+    from saerob.study.study import sae_units
+    t = kendall(saes.interpretability.astype(float), saes[other].astype(float), units=sae_units(saes))
+    said = f"Agreement of interpretability with {other}: tau_b = {t.tau:.2f} over {t.n} SAEs"
+    if t.low != t.low: return f"{said}, without an interval: {t.note}."
+    said += f"; its interval [{t.low:.2f}, {t.high:.2f}]"
+    if other == "steering" and reliability < .7:
+        return (f"{said} allows no verdict, because the reliability of the steering score is "
+                f"{reliability:.2f}, below 0.7.")
+    where = "lies above 0" if t.low > 0 else "lies below 0" if t.high < 0 else "holds 0"
+    return f"{said} {where}, without correction for several pairs."
+
+
 def study_sentences(saes,  # from `sae_table`: a row per SAE
+                    reliability: float = float("nan"),  # of the steering score; NaN: not known
                    ) -> list:
     "How SAEs differ, and whether their measures agree."
-    from saerob.core.rank_correlation import kendall
     have = [m for m in MEASURED if m in saes]
     said = [ends_said(saes, m) for m in have]
     if len(saes) < 5:
         return said + [f"Whether these measures agree cannot be told from {len(saes)} SAEs: it takes dozens."]
-    for other in [m for m in ("worst", "steering") if m in have and "interpretability" in have]:
-        t = kendall(saes.interpretability.astype(float), saes[other].astype(float))
-        where = "lies above 0" if t.low > 0 else "lies below 0" if t.high < 0 else "holds 0"
-        said.append(f"Agreement of interpretability with {other}: tau_b = {t.tau:.2f} over {t.n} SAEs; its "
-                    f"interval [{t.low:.2f}, {t.high:.2f}] {where}, without correction for several pairs.")
-    return said
+    others = [m for m in ("worst", "steering") if m in have and "interpretability" in have]
+    return said + [agreement_said(saes, other, reliability) for other in others]
 
 # %% ../../nbs/app/answers.ipynb #10faed36
 def explained(saes,  # from `sae_table`
@@ -543,13 +557,14 @@ def explained(saes,  # from `sae_table`
 
 
 def study_page(saes,  # from `sae_table`
+               reliability: float = float("nan"),  # of the steering score; NaN: not known
               ) -> str:  # HTML
     "Sentences and table as a page."
     import html
     style = ("body{font:16px/1.5 sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
              "div{overflow-x:auto}td,th{padding:.2rem .7rem;text-align:left;border-bottom:1px solid #ccc}"
              "table{border-collapse:collapse;font-variant-numeric:tabular-nums}")
-    said = "".join(f"<p>{html.escape(line)}</p>" for line in study_sentences(saes))
+    said = "".join(f"<p>{html.escape(line)}</p>" for line in study_sentences(saes, reliability))
     table = explained(saes).to_html(na_rep="", border=0)
     return (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>saerob study</title>'
             f'<meta name="viewport" content="width=device-width"><style>{style}</style>'

@@ -508,14 +508,15 @@ def study_command(
 # %% ../../nbs/app/cli.ipynb #27e56b16
 def say_study(parts, tested, folder, seed):
     "Write the tables and the page of a study, say what it found; returns the exit code."
-    from saerob.study.study import sae_table, write_study_tables
+    from saerob.study.study import latent_table, sae_table, steering_reliability, write_study_tables
 
     write_study_tables(parts, folder=folder, seed=seed)
     saes = sae_table(parts)
     page = folder / "index.html"
-    page.write_text(study_page(saes), encoding="utf-8")
+    reliability = steering_reliability(latent_table(parts))
+    page.write_text(study_page(saes, reliability), encoding="utf-8")
     print(f"written: {folder}; to read: {page}", file=sys.stderr)
-    print("\n".join(study_sentences(saes)) + "\n")
+    print("\n".join(study_sentences(saes, reliability)) + "\n")
     show(explained(saes), na_rep="")
     measured = [set(parts[p].sae) if p in parts else set()
                 for p in ("scores", "robustness", "interpretability", "utility")]

@@ -7,7 +7,7 @@ __all__ = ['GROUPS', 'QUANTITIES', 'latent_names', 'strongest_bars', 'activation
            'overlap_figure', 'selection_figure', 'scatter_of_saes', 'agreement_figure', 'finding_figure']
 
 # %% ../../nbs/app/figures.ipynb #4496c807
-from itertools import combinations
+from itertools import combinations, cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,6 +21,7 @@ from ..core.results import Results
 from ..latents.directions import logit_lens, spell
 from ..model.readout import overlap, read
 from ..model.subject import Subject
+from ..study.study import sae_units
 
 # %% ../../nbs/app/figures.ipynb #931e3122
 def latent_names(s: Subject,  # the subject
@@ -141,10 +142,11 @@ def scatter_of_saes(ax,  # matplotlib Axes
                    ):
     "SAEs as marks, by architecture where there is one; τ_b in the title."
     kind = saes.arch if "arch" in saes else pd.Series(saes.index, saes.index)
-    for name, mark, colour in zip(dict.fromkeys(kind), "osD^v<>P", sns.color_palette("colorblind")):
+    names = list(dict.fromkeys(kind))
+    for name, mark, colour in zip(names, cycle("osD^v<>P"), cycle(sns.color_palette("colorblind"))):
         some = saes[kind == name]
         ax.plot(some[a], some[b], mark, color=colour, ms=5, mec="white", mew=0.5, label=name)
-    t = kendall(saes[a], saes[b])
+    t = kendall(saes[a], saes[b], units=sae_units(saes))
     interval = "" if np.isnan(t.low) else f" [{t.low:.2f}, {t.high:.2f}]"
     title = "τ_b undefined" if np.isnan(t.tau) else f"τ_b = {t.tau:.2f}{interval}, n = {t.n}"
     ax.set(xlabel=QUANTITIES[a], ylabel=QUANTITIES[b])

@@ -9,7 +9,7 @@ __all__ = ['DETECTION_COLUMNS', 'JUDGED', 'MEASURES', 'JUDGED_COLUMNS', 'SAE_MEA
            'measure_retention', 'asks', 'measure_interpretability', 'told_concepts', 'measure_utility',
            'default_subjects', 'measure_part', 'keep_descriptions', 'place_of_study', 'study', 'measure_all',
            'make_table', 'measure_one', 'measure_shared', 'lacks_tables', 'collect', 'latent_table',
-           'selection_columns', 'sae_table', 'study_tables', 'write_study_tables']
+           'selection_columns', 'sae_table', 'sae_units', 'steering_reliability', 'study_tables', 'write_study_tables']
 
 # %% ../../nbs/study/study.ipynb #d0034199
 from dataclasses import asdict, replace
@@ -29,6 +29,7 @@ from ..core.assets import home
 from ..core.checks import each, kind_of, text
 from ..core.records import Run, agree, jsonable, manifest, parse_records, read_run
 from ..core.results import save_table
+from ..core.statistics import split_half_reliability
 from ..core.texts import pairs
 from ..core.workers import Workers, spread, workers_of
 from ..judging.concepts import concepts_of
@@ -476,6 +477,22 @@ def sae_table(parts: dict,  # from `collect`
     if "robustness" in parts:
         out = out.join(parts["robustness"].groupby("sae")[TEXT_MEANS].mean())
     return out
+
+# %% ../../nbs/study/study.ipynb #45a073d9
+def sae_units(saes: pd.DataFrame,  # a row per SAE
+             ) -> list | None:  # of labels, such as "topk:0"; None where arch and seed are not known
+    "Which SAEs are drawn together in an interval: those of one architecture and seed."
+    if not {"arch", "seed"} <= set(saes): return None
+    return [f"{arch}:{seed}" for arch, seed in zip(saes.arch, saes.seed)]
+
+
+def steering_reliability(latents: pd.DataFrame,  # from `latent_table`
+                        ) -> float:  # at most 1; NaN where it is not known
+    "Split-half reliability of the SAEs' mean steering scores, over random latents and instructions."
+    if "first_half" not in latents: return float("nan")
+    random = latents[latents.group == "random"].dropna(subset=["first_half", "second_half"])
+    if random.sae.nunique() < 3 or random.groupby("sae").size().min() < 2: return float("nan")
+    return split_half_reliability(random.first_half, random.sae, random.second_half).value
 
 # %% ../../nbs/study/study.ipynb #cc45ad4a
 LATENT_COLUMNS = dict(
