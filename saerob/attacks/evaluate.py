@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from .attack import attack, choose_latents, ends_compared, lm_end, with_greedy
-from .goals import Targeted
+from .goals import Targeted, Untargeted
 from .scenarios import (
     SCENARIOS, Scenario, conditions_of, own_table, scenario_settings, settled)
 from .searches import PublishedGCG, TokenShifts
@@ -24,10 +24,11 @@ from .summary import answer, compare_published, continuation_similarity, lm_answ
 from .summary import profile, scenario_table, summarise
 from ..core.records import Run, jsonable
 from ..core.results import Results
-from ..core.texts import pairs, read_pairs, read_texts
+from ..core.texts import pairs, read_pairs, read_texts, unit_ids
 from ..core.workers import Workers, merge, record_all, workers_of
 from ..latents.activations import activity
-from ..model.readout import DEFAULT_READOUT, Readout, overlap, read, read_both, tokenise
+from ..model.readout import (
+    DEFAULT_READOUT, Readout, activations_of, overlap, read, read_both, tokenise)
 from ..model.subject import Subject, SubjectError
 
 # %% ../../nbs/attacks/evaluate.ipynb #381ae0a8
@@ -42,7 +43,7 @@ def units(s: Subject,  # the subject
     found = {}
     for row in df.to_dict("records"):
         unit = row | dict(id=jsonable(row["id"], "id"))
-        _refuse_overlong(s, unit, scenario, readout)
+        _refuse_unfit(s, unit, scenario, readout)
         for place in _places(s, unit["text"], scenario, readout):
             for latent in _latents(s, unit, scenario, readout, usable):
                 more = place | latent
@@ -70,25 +71,43 @@ def _text_table(texts, scenario):
         columns[column] = df[there[0]].tolist()
     if not (scenario.targeted or scenario.single):
         columns |= {name: df[column].tolist() for name, column in REFERENCES.items() if column in df}
-    ids = df["id"].tolist() if "id" in df else list(range(1, len(df) + 1))
-    if len(set(ids)) < len(ids):
-        raise ValueError("two texts have the same id: give each its own, so that records can be told apart.")
-    return pd.DataFrame(dict(id=ids, **columns))
+    return pd.DataFrame(dict(id=unit_ids(df), **columns))
 
 # %% ../../nbs/attacks/evaluate.ipynb #c876b6b3
 N_GREEDY = 12  # tokens of the LM's greedy continuation that are compared
 
-def _refuse_overlong(s, unit, scenario, readout):
-    "Refuse a text that leaves no room for the edit, the instruction and the LM's continuation."
-    if scenario.paired:
-        tokenise(s, unit["target"], readout)
-    n_text = tokenise(s, unit["text"], readout).ids.shape[1]
-    n_added = 0 if scenario.replaces else scenario.edit.n
-    n = n_text + n_added + N_GREEDY
+def _refuse_unfit(s, unit, scenario, readout):
+    "Refuse a text that cannot be measured, or whose target or references cannot be read."
+    edit = 0 if scenario.replaces else scenario.edit.n
+    room = dict(text=edit + N_GREEDY, target=0) | {name: N_GREEDY for name in REFERENCES}
+    who = f"the text with id {unit['id']!r}"
+    for name in [name for name in room if name in unit]:
+        called = who if name == "text" else f"the {REFERENCES.get(name, 'x2')} of {who}"
+        _refuse_overlong(s, unit[name], called, room[name], readout)
+    reference = _reference_of(unit, scenario)
+    if reference is not None and not (activations_of(s, reference, readout) > 0).any():
+        whose = "the target of " if isinstance(scenario.goal, Targeted) else ""
+        raise SubjectError(f"no latent is active at the readout of {whose}{who}: leave it out, because there "
+                           "is no report to measure.")
+
+def _refuse_overlong(s, text, called, added, readout):
+    "Refuse a text that is missing, or leaves no room for what is added to it."
+    if not isinstance(text, str):
+        raise ValueError(f"{called} is missing: it must be a text, and is {text!r}.")
+    try:
+        n = tokenise(s, text, readout).open.ids.shape[1] + added
+    except SubjectError as error:
+        raise SubjectError(f"{called} cannot be read: {error}") from None
     if s.max_tokens and n > s.max_tokens:
-        added = f"with the instruction, the edit and {N_GREEDY} tokens of continuation"
-        raise SubjectError(f"the text with id {unit['id']!r} is too long: {added} it takes {n} tokens, "
+        more = f"with the instruction, any edit and {N_GREEDY} tokens of continuation" if added else "alone"
+        raise SubjectError(f"{called} is too long: {more} it takes {n} tokens, "
                            f"and the LM reads {s.max_tokens}.")
+
+def _reference_of(unit, scenario):
+    "The text whose active latents are counted; None where none are."
+    if isinstance(scenario.goal, Targeted): return unit.get("target", scenario.goal.text)
+    counted = isinstance(scenario.goal, Untargeted) or any(name in unit for name in REFERENCES)
+    return unit["text"] if counted else None
 
 # %% ../../nbs/attacks/evaluate.ipynb #8a4bd764
 def _places(s, text, scenario, readout):
@@ -282,6 +301,7 @@ def evaluate(s: Subject,  # the subject
     scenario = settled(s, scenario, readout)
     config, cost, usable = _before_units(s, scenario, readout)
     todo = units(s, texts, scenario, readout, usable)
+    if not todo: raise SubjectError("none of these texts has a latent or a token that can be attacked.")
     with Run(folder, config, seed, s.identity()) as run:
         merge(run, todo)
         _refuse_other_texts(run, todo, folder)
@@ -303,6 +323,10 @@ def _refuse_other_texts(run, todo, folder):
     "Refuse a folder in which a unit stands for another text."
     for record in run.frame().to_dict("records"):
         unit = todo.get(record["key"], {})
+        absent = [name for name in unit if name not in record]
+        if absent:
+            raise ValueError(f"{folder} was begun without the {absent[0]} text: measure with it in a folder "
+                             "of its own.")
         if any(record[name] != value for name, value in unit.items()):
             raise ValueError(f"{folder} holds another text with the id {record['id']!r}: "
                              "give these texts a folder of their own.")
@@ -349,11 +373,13 @@ def outside_texts(path: str|Path,  # a file of pairs (columns x1 and x2) or of s
                   seed: int=0,  # of the draw
                   shift: int=6,  # for single texts: the target stands so many places further on
                  ) -> pd.DataFrame:  # columns id, x1, x2
-    "Texts of a file, with targets. Raises ValueError for a file that cannot be read."
+    "Texts of a file, with targets. Raises ValueError for a file that cannot be read or has a single text."
     if {"x1", "x2"} <= set(pd.read_csv(path, nrows=0).columns):
         return read_pairs(path, limit=limit, seed=seed)[["id", "x1", "x2"]]
     df = read_texts(path, text, limit=limit, seed=seed)
     found = df.rename(columns=dict(text="x1")).reset_index(drop=True)
+    if len(found) == 1: raise ValueError(f"{path} holds one text, which has no other to be moved towards.")
+    if shift % len(found) == 0: shift = 1
     return found.assign(x2=np.roll(found.x1.to_numpy(), -shift))[["id", "x1", "x2"]]
 
 # %% ../../nbs/attacks/evaluate.ipynb #2dc628b0

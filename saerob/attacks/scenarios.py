@@ -113,10 +113,10 @@ def settled(s: Subject,  # the subject
     kind_of(scenario, "scenario", Scenario, "Scenario()")
     if scenario.search is not None:
         return scenario
-    effort = dict(batch=scenario.control.batch)
+    effort = {name: getattr(scenario.control, name, getattr(GCG, name)) for name in ("batch", "top_k")}
     if shifts_shipped(s, readout):
-        return replace(scenario, search=TokenShifts(**effort))
-    return replace(scenario, search=GCG(top_k=scenario.control.top_k, **effort))
+        return replace(scenario, search=TokenShifts(batch=effort["batch"]))
+    return replace(scenario, search=GCG(**effort))
 
 # %% ../../nbs/attacks/scenarios.ipynb #456562a1
 def own_table(s: Subject,  # the subject

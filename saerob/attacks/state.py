@@ -121,7 +121,7 @@ def evaluate(
     self: AttackState,
     edits: torch.LongTensor,  # [batch, n], usually from `filter_candidates`
 ) -> torch.Tensor:  # [batch] scores, small is good
-    "Run and score candidates by the discrete metric (NaN: infinity); keep the best feasible one and the books."
+    "Run and score candidates by the discrete metric (NaN: infinity); remember the best feasible one."
     if not len(edits): return torch.empty(0)
     z, pre = self.forward(edits)
     score, metric, lost = fetched(self.objective.score(z, pre), self.objective.metric(z, pre),
