@@ -7,7 +7,7 @@ __all__ = ['TokenTable', 'encode_both', 'every_token', 'active_set', 'residual_o
            'replay_searches', 'regret', 'share_reached', 'switchable']
 
 # %% ../../nbs/attacks/oracle.ipynb #b9460f6c
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -179,8 +179,10 @@ class Replay(AttackState):
     table: TokenTable|None = None  # of the same text, LM and readout
 
     def forward(self, edits):
-        "Activations and pre-activations of candidates [batch, 1], from the table."
-        h = self.table.resid[self.table.row(edits[:, 0])].float().to(self.prompt.s.device)
+        "Activations and pre-activations of edits [batch, 1]. Raises `SubjectError` if the table lacks one."
+        rows = self.table.row(edits[:, 0])
+        if (rows < 0).any(): raise SubjectError("this table does not have every token of these edits.")
+        h = self.table.resid[rows].float().to(self.prompt.s.device)
         self.residuals = self.all_residuals = h[:, None]
         return encode_both(self.prompt.s, h)
 
@@ -196,7 +198,8 @@ def replay(s: Subject,  # the subject, in the precision of the table
            budget: int=981,  # forward passes; 981 is 2 % of the default LM's typable tokens
            seed: int=0,  # of the search
           ) -> Replay:
-    "Run a search against a table, without the LM."
+    "Run a search against a table, without the LM; its loss and ties are the search's own."
+    objective = replace(objective, **search.objective_options(s))
     prompt = tokenise(s, table.text, table.readout)
     edit = Suffix(1)
     state = Replay(objective, edit.on(s, prompt, table.readout), s.vocab, budget, table=table)

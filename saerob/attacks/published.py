@@ -50,7 +50,9 @@ class PublishedGCG(Search):
     def __call__(self, state, start, seed):
         rng = torch.Generator().manual_seed(seed)
         here = self.published_start(state, start)
-        score_here = state.evaluate(here[None])[0]
+        first = here[None]
+        if hasattr(state, "table"): first = first[state.valid(first)]  # of a replay: it may lack the start
+        score_here = state.evaluate(first)[0] if len(first) else torch.tensor(torch.inf)
         for _ in rounds(state, self.steps):
             if state.left < 4: break
             here, score_here = self._round(state, here, score_here, rng)
