@@ -169,9 +169,9 @@ def latent_cards(
     scores: pd.DataFrame | None = None,  # index latent; any columns of `FACTS`, and description
     n: int = 8,  # texts per latent
 ) -> list:  # of `Card`
-    "What the cards of some latents show."
+    "What the cards of some latents show, one card per latent."
     stats = stats_for(s, stats)
-    latents = latent_indices(s, latents).tolist()
+    latents = list(dict.fromkeys(latent_indices(s, latents).tolist()))
     known = _known_of(s, latents, stats, scores)
     texts = strongest_texts(s, latents, stats, n)
     spelt = [[w.strip() or "⏎" for w in words] for words in spell(s, logit_lens(s, latents, 10))]

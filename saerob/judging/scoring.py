@@ -463,13 +463,14 @@ def interpretability(
 def detection_summary(
     df: pd.DataFrame,  # from `interpretability`
 ) -> pd.DataFrame:  # index measure; columns value, low, high (95 % interval), n (latents that have it)
-    "The mean of each measure over an SAE's latents."
+    "The mean of each measure over an SAE's latents; an empty table where none is scored."
     found = [m for m in MEASURES if m in df and df[m].notna().any()]
-    rows = {}
+    rows = []
     for measure in found:
         interval = mean_interval(df[measure])
-        rows[measure] = dict(value=interval.value, low=interval.low, high=interval.high, n=interval.n)
-    return pd.DataFrame(rows).T.rename_axis("measure").astype(dict(n=int))
+        rows.append((interval.value, interval.low, interval.high, interval.n))
+    kinds = dict(value=float, low=float, high=float, n=int)
+    return pd.DataFrame(rows, found, list(kinds)).rename_axis("measure").astype(kinds)
 
 def detection_counts(
     df: pd.DataFrame,  # from `interpretability`

@@ -151,7 +151,7 @@ def latent_stats_of(
 
 # %% ../../nbs/latents/activations.ipynb #586924eb
 def _read_corpus(s, contexts, maxima):
-    "Feed all contexts to the running maxima; returns the summed norm of residuals and the number of tokens."
+    "Feed all contexts to the running maxima; the summed norm of residuals and the number of tokens."
     norm = 0.
     n_tokens = 0
     length = contexts.ids.shape[1]
@@ -165,6 +165,8 @@ def _read_corpus(s, contexts, maxima):
         n_tokens += int(keep.sum())
         for m in maxima.values():
             m.add(h, keep, i*length)
+    if not n_tokens:
+        raise SubjectError("no token of these texts counts: first and massive ones do not.")
     return norm, n_tokens
 
 # %% ../../nbs/latents/activations.ipynb #aedd3c3d

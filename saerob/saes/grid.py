@@ -172,7 +172,7 @@ def train_row(
 
 # %% ../../nbs/saes/grid.ipynb #1930c226
 class LiveStream:
-    "Batches like `ActivationStream`'s, of activations that are computed when they are needed."
+    "Batches like `ActivationStream`'s, computed when they are needed. Raises ValueError for too few tokens."
     def __init__(
         self,
         s: Subject,  # the LM; its `layer` is read
@@ -186,6 +186,8 @@ class LiveStream:
         self.contexts = contexts
         self.batch = batch
         self.size = min(size, contexts.n_tokens)
+        if self.size < whole(batch, "batch", 1):
+            raise ValueError(f"the buffer holds {self.size} tokens, too few for one batch of {batch}.")
         self.rows = rows
         self.seed = seed
         self.step = None

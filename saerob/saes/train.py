@@ -29,7 +29,7 @@ from ..core.results import save_table
 from ..core.texts import brown, data_path
 from ..model.contexts import Contexts, contexts_of
 from ..model.loading import EIGHT_BIT, load_sae
-from ..model.subject import Subject
+from ..model.subject import Subject, SubjectError
 from .quality import QUALITY_COLUMNS, evenly, quality
 
 # %% ../../nbs/saes/train.ipynb #73651fd4
@@ -60,7 +60,10 @@ def written_texts(
     rows: int=384,  # texts per block
     length: int=128,  # tokens per text, BOS included
 ) -> torch.LongTensor:  # [blocks*rows, length]; after a text's end, its end token is repeated
-    "Texts that the LM writes by itself (temperature 0.9, top 100, seed = row number), kept in the cache."
+    """Texts that the LM writes by itself (temperature 0.9, top 100, seed = row number), kept in the cache.
+
+    Raises `SubjectError` for an LM without BOS."""
+    if s.bos_id is None: raise SubjectError("this LM has no BOS token, which its own texts would begin with.")
     dtype = str(s.dtype).removeprefix("torch.")
     folder = home()/"corpora"/f"written-{s.identity()['lm_weights']}-{dtype}-{rows}x{length}"
     parts = []
@@ -117,13 +120,15 @@ def collect_activations(
 # %% ../../nbs/saes/train.ipynb #f411805e
 @dataclass
 class ActivationStream:
-    "Shuffled, standardised batches of activations, the same for the same seed, from any step on."
+    "Shuffled, standardised batches, the same for the same seed, from any step on. Raises ValueError."
     acts: torch.Tensor  # [n, d_model] float16
     batch: int=1024  # rows per step
     seed: int=0  # of the shuffle
     step: int=0  # next step
 
     def __post_init__(self):
+        if len(self.acts) < whole(self.batch, "batch", 1):
+            raise ValueError(f"{len(self.acts)} activations are too few for one batch of {self.batch}.")
         some = self.acts[self._shuffled(self.seed)[:200_000]].float()
         self.mean = some.mean(0)
         self.scale = (math.sqrt(self.acts.shape[1])/(some - self.mean).norm(dim=-1).mean()).item()

@@ -330,11 +330,15 @@ def _block_outputs(s, rows, chunk=32):
     return [x[:len(r)].float() for x, r in zip(h, rows)]
 
 # %% ../../nbs/steering/generate.ipynb #f71b9b0b
-def _check_steered(df):
-    "Refuse what is no table from `steer`. Raises ValueError."
+def _check_steered(df, directions):
+    "Refuse what is no table from `steer`, and directions that are not handed in. Raises ValueError."
     needed = {"prompt", "steered", "max_activation", "tokens"}
-    if isinstance(df, pd.DataFrame) and needed <= set(df): return
-    raise ValueError(f"df must be a table from steer, with the columns {', '.join(sorted(needed))}.")
+    if not isinstance(df, pd.DataFrame) or not needed <= set(df):
+        raise ValueError(f"df must be a table from steer, with the columns {', '.join(sorted(needed))}.")
+    known = [d.name for d in directions if isinstance(d, Direction)]
+    for steered in df.steered[df.max_activation > 0].unique():
+        if isinstance(steered, str) and steered not in known:
+            raise ValueError(f"the direction {steered!r} was steered with: hand it in as one of directions.")
 
 def _projection(h, direction):
     "How far residuals [n, d_model] are gone in a direction, in units of its maximum."
@@ -349,7 +353,7 @@ def reread_activation(
     chunk: int = 32,  # texts per batch
 ) -> list:  # one per row, in units of max_activation; NaN for empty texts, and where nothing was steered
     "How active a latent is, or how far a direction is gone, where it is strongest when the LM reads a text."
-    _check_steered(df)
+    _check_steered(df, directions)
     known = {d.name: d for d in directions if isinstance(d, Direction)}
     first = [s.bos_id] if s.bos_id is not None else []
     hs = _block_outputs(s, [first + tokens or [0] for tokens in df.tokens], chunk)
@@ -369,8 +373,8 @@ def text_measures(
     directions=(),  # those that were steered with
     chat: bool | None = None,  # as for `steer`
 ) -> pd.DataFrame:  # nll (nats per token), distinct (share of bigrams), reread (in max activations)
-    "Three numbers about each steered text that need no judge; the rows of `df`."
-    _check_steered(df)
+    "Three numbers about each steered text that need no judge; the rows of `df`. Raises ValueError."
+    _check_steered(df, directions)
     nll = np.full(len(df), np.nan)
     for prompt, at in df.groupby("prompt").indices.items():
         nll[at] = mean_nll(s, prompt_ids(s, prompt, chat), df.tokens.iloc[at].tolist())

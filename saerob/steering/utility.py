@@ -91,6 +91,13 @@ def _stand_in(s, condition, latent, concepts, stats, snippets, seed):
     if condition == "prompting": return prompting_for(concepts[latent])
     if condition == "DiffMean": return diffmean(s, f"DiffMean {latent}", concepts[latent].examples, snippets)
 
+def _concepts_for(s, latents, concepts, stats):
+    "The concepts that were given, or those of the corpus. Raises ValueError for a latent without one."
+    concepts = concepts or concepts_of(s, latents, stats)
+    missing = [latent for latent in latents if latent not in concepts]
+    if missing: raise ValueError(f"concepts has none for latent {missing[0]}: give one for every latent.")
+    return concepts
+
 # %% ../../nbs/steering/utility.ipynb #ebb8b721
 def _conditions(s, latents, concepts, conditions, stats, seed):
     "The plan of `write_texts`. Raises ValueError for a condition that does not exist."
@@ -131,8 +138,8 @@ def write_texts(
 ) -> pd.DataFrame:  # condition, latent, rated_for (whose concept), and the columns of `steer`
     "Texts of latents and of what they are compared with. Raises `SubjectError` or ValueError."
     stats = stats_for(s, stats)
-    latents = latent_indices(s, latents).tolist()
-    concepts = concepts or concepts_of(s, latents, stats)
+    latents = list(dict.fromkeys(latent_indices(s, latents).tolist()))
+    concepts = _concepts_for(s, latents, concepts, stats)
     plan = _conditions(s, latents, concepts, conditions, stats, seed)
     options |= dict(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, batch=batch)
     units = stats.table.max_activation
