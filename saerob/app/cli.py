@@ -489,7 +489,7 @@ def study_command(
     "Measure robustness, interpretability and steering of several SAEs, and put them into one table."
     if dry_run: return _say_costs(scale)
     if judge_url and not judge: raise ValueError("--judge-url needs --judge MODEL.")
-    check_several(lm, sae, device)
+    check_several(lm, sae, layer, device, dtype)
     shared = named_workers(workers, ray)
     folder = fresh_folder(Path(out), resume or no_run)
     from saerob.study.presets import preset
@@ -530,8 +530,11 @@ def study_blocks(p, folder, named):
     return {folder/name.rstrip("-"): replace(p, grid=plan) for name, plan in p.grid.by_block().items()}
 
 # %% ../../nbs/app/cli.ipynb #f7fb3510
-def check_several(lm, saes, device):
-    "Refuse an LM, SAEs or a device that cannot be right. Raises ValueError."
+def check_several(lm, saes, layer, device, dtype):
+    "Refuse an LM, SAEs or a device that cannot be right, and options without an SAE. Raises ValueError."
+    given = {"--layer": layer is not None, "--device": device is not None, "--dtype": dtype != "float32"}
+    if unused := [option for option, there in given.items() if there and not saes]:
+        raise ValueError(f"{unused[0]} is for an SAE of your choice: add --sae SAE.")
     for sae in saes or [None]: check_under_test(lm, sae, device)
     if len(set(saes or [])) < len(saes or []): raise ValueError("an SAE is named twice.")
 
@@ -564,7 +567,7 @@ def report_command(
 ):
     "Run everything at a scale and write one page; goes on from what its folder holds."
     if lm and not sae: raise ValueError("--lm needs an SAE of that LM: add --sae SAE.")
-    check_several(lm, sae, device)
+    check_several(lm, sae, layer, device, dtype)
     from saerob.app.report import make_report
 
     tested = several_subjects(lm, sae, layer, device, dtype, trust)

@@ -78,7 +78,7 @@ def kind_of(
     column: pd.Series,  # a column of a table
 ) -> str:  # "text", "number", "whole" or "flag"
     "What a column holds. Raises ValueError for mixed columns and for what is neither text nor number."
-    if pd.api.types.is_bool_dtype(column): return "flag"
+    if pd.api.types.is_bool_dtype(column): return "number" if column.isna().any() else "flag"
     if pd.api.types.is_integer_dtype(column): return "number" if column.isna().any() else "whole"
     if pd.api.types.is_float_dtype(column): return "number"
     values = [value for value in column.astype(object) if not _missing(value)]

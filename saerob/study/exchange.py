@@ -52,13 +52,13 @@ def lm_eval_step(
     return {lm_eval_place(s): step}
 
 # %% ../../nbs/study/exchange.ipynb #50c07bc0
-LM_EVAL_FILE = "latent-{latent}.pt"
+LM_EVAL_FILE = "latent-{latent}-factor-{factor:g}.pt"
 
 def export_lm_eval(
     s: Subject,  # an LM with an SAE
     chosen: pd.DataFrame,  # columns latent and factor, as `saerob select` gives them
     stats: LatentStats,  # whose max activations are the factors' unit
-    folder: str | Path,  # for one file per latent; made if missing
+    folder: str | Path,  # for one file per latent and factor; made if missing
 ) -> pd.DataFrame:  # latent, factor, amount (activation), file
     "Files for `lm_eval --model steered`; a latent without a factor gets none. Raises ValueError."
     missing = [name for name in ("latent", "factor") if name not in chosen]
@@ -69,7 +69,7 @@ def export_lm_eval(
     rows = []
     for latent, factor in zip(latent_indices(s, usable.latent.tolist()).tolist(), usable.factor):
         amount = float(factor*stats.table.max_activation[latent])
-        path = Path(folder)/LM_EVAL_FILE.format(latent=latent)
+        path = Path(folder)/LM_EVAL_FILE.format(latent=latent, factor=factor)
         with atomic(path) as draft: torch.save(lm_eval_step(s, latent, amount), draft)
         rows.append(dict(latent=latent, factor=float(factor), amount=amount, file=str(path)))
     return pd.DataFrame(rows)

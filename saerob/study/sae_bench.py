@@ -404,7 +404,7 @@ def robustness_record(
     if isinstance(results, dict):
         rows = [dict(constraint=name) | row for name, r in results.items() for row in overlap_roles(r)]
         for name, r in results.items():
-            table = r.wide("overlap").rename_axis(index="text").reset_index()
+            table = r.wide("overlap").reset_index().rename(columns=dict(id="text"))
             details += table.assign(constraint=name).to_dict("records")
         config = config or {name: r.manifest["config"] for name, r in results.items()}
         seed = next(iter(results.values())).manifest["seed"] or 0
