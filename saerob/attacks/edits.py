@@ -96,6 +96,7 @@ def _whole_around(self: EditablePrompt, ids: torch.LongTensor) -> bool:
     spelled = self.s.spell(ids)
     return spelled.startswith(self.readout.before) and spelled.endswith(self.readout.after)
 
+# %% ../../nbs/attacks/edits.ipynb #5e1f0a81
 @patch
 def text(self: EditablePrompt, edit: torch.LongTensor) -> str:
     "The adversarial text of one edit [n], as a person would type it."

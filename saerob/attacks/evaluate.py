@@ -90,6 +90,7 @@ def _refuse_unfit(s, unit, scenario, readout):
         raise SubjectError(f"no latent is active at the readout of {whose}{who}: leave it out, because there "
                            "is no report to measure.")
 
+# %% ../../nbs/attacks/evaluate.ipynb #5e1f0a80
 def _refuse_overlong(s, text, called, added, readout):
     "Refuse a text that is missing, or leaves no room for what is added to it."
     if not isinstance(text, str):
@@ -336,6 +337,7 @@ def _table_cost(s, search, readout):
     if not isinstance(search, TokenShifts): return {}
     return dict(table_forwards=search.shifts(s, readout).forwards)
 
+# %% ../../nbs/attacks/evaluate.ipynb #5e1f0a82
 def long_table(records: pd.DataFrame,  # one row per unit, as `evaluate` records them
                manifest: dict,  # of the run
               ) -> Results:

@@ -61,6 +61,7 @@ def replaces(self: Scenario):
     "Is a token replaced, rather than a suffix added?"
     return isinstance(self.edit, Replace)
 
+# %% ../../nbs/attacks/scenarios.ipynb #5e1f0a83
 @patch(as_prop=True)
 def name(self: Scenario):
     "Such as 'targeted_replacement_activate'."

@@ -124,8 +124,8 @@ def evaluate(
     "Run and score candidates by the discrete metric (NaN: infinity); remember the best feasible one."
     if not len(edits): return torch.empty(0)
     z, pre = self.forward(edits)
-    score, metric, lost = fetched(self.objective.score(z, pre), self.objective.metric(z, pre),
-                                  pre.isnan().any(1))
+    numbers = self.objective.score(z, pre), self.objective.metric(z, pre), pre.isnan().any(1)
+    score, metric, lost = fetched(*numbers)
     lost |= score.isnan()
     score = score.masked_fill(lost, torch.inf)
     self.forwards += len(edits)
@@ -139,7 +139,8 @@ def evaluate(
         self.solved = bool(self.objective.done(z[i:i + 1], pre[i:i + 1])[0])
     row = dict(forwards=self.forwards, candidates=len(edits), completions=self.completions,
                batch_best=metric[score.argmin()].item(), best=self.best_metric)
-    self.log.append(row | (dict(nan=int(lost.sum())) if lost.any() else {}))
+    if lost.any(): row["nan"] = int(lost.sum())
+    self.log.append(row)
     return score
 
 # %% ../../nbs/attacks/state.ipynb #d0caa569
