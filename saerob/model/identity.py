@@ -73,7 +73,7 @@ def _lm_fingerprint(self: Subject) -> str:
     return self._shared["lm_fingerprint"][1]
 
 # %% ../../nbs/model/identity.ipynb #5dc42198
-ELSEWHERE = ("device", "dtype")  # settings of an SAE that change no number by themselves
+ELSEWHERE = ("device", "dtype")  # where an SAE lives, and its precision, which its weights tell
 
 def _sae_weights(sae) -> dict:
     "All weights of an SAE by name, in float32."
@@ -81,6 +81,11 @@ def _sae_weights(sae) -> dict:
     tensors = {name: w for name, w in weights.items() if torch.is_tensor(w)}
     tensors = tensors or {"W_dec": sae.W_dec}
     return {name: w.detach().float().cpu() for name, w in tensors.items()}
+
+def _sae_precision(sae) -> dict:
+    "The type of an SAE's numbers where it is not float32: rounding can decide which latents are on."
+    dtype = torch.float32 if sae is None else sae.W_dec.dtype
+    return {} if dtype == torch.float32 else dict(sae_dtype=str(dtype).removeprefix("torch."))
 
 def _sae_settings(sae) -> dict:
     "An SAE's configuration as plain data."
@@ -142,7 +147,7 @@ def identity(self: Subject) -> dict:  # short values, for a run's manifest
     "Names and fingerprints of what is under test."
     path = str(getattr(self.model.config, "_name_or_path", "?"))
     written = {} if self.hook_out in (None, self.hook) else dict(hook_out=str(self.hook_out))
-    return written | dict(lm=Path(path).name, lm_weights=self._lm_fingerprint(),
+    return written | _sae_precision(sae) | dict(lm=Path(path).name, lm_weights=self._lm_fingerprint(),
                 vocabulary=self.model.get_input_embeddings().weight.shape[0],
                 tokenizer=self._tokenizer_fingerprint(), **self._sae_identity(),
                 hook=self.hook_name, dtype=str(self.dtype).removeprefix("torch."), bos=self.bos_id)
