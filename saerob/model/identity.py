@@ -114,7 +114,8 @@ def _sae_identity(self: Subject) -> dict:
     found = dict(sae=type(sae).__name__, sae_weights=fingerprint(_sae_weights(sae)),
                  sae_cfg=hash_of(_sae_settings(sae)))
     others = [subject._sae_identity() for subject in _behind(sae)]
-    return found | (dict(sae_behind=hash_of(others)) if others else {})
+    behind = dict(sae_behind=hash_of(others)) if others else {}
+    return found | _sae_precision(sae) | behind
 
 # %% ../../nbs/model/identity.ipynb #c1f1e54c
 TOKENIZER_PARTS = ("normalizer", "pre_tokenizer", "model", "added_tokens")  # what decides how a text is cut
@@ -147,7 +148,7 @@ def identity(self: Subject) -> dict:  # short values, for a run's manifest
     "Names and fingerprints of what is under test."
     path = str(getattr(self.model.config, "_name_or_path", "?"))
     written = {} if self.hook_out in (None, self.hook) else dict(hook_out=str(self.hook_out))
-    return written | _sae_precision(sae) | dict(lm=Path(path).name, lm_weights=self._lm_fingerprint(),
+    return written | dict(lm=Path(path).name, lm_weights=self._lm_fingerprint(),
                 vocabulary=self.model.get_input_embeddings().weight.shape[0],
                 tokenizer=self._tokenizer_fingerprint(), **self._sae_identity(),
                 hook=self.hook_name, dtype=str(self.dtype).removeprefix("torch."), bos=self.bos_id)
