@@ -272,8 +272,8 @@ def unit_ids(
     if missing.any():
         row = missing.argmax() + 1
         raise ValueError(f"row {row} of the table has no id: give every text one, or drop the column")
-    doubled = df.id[df.id.duplicated()]
-    if len(doubled): raise ValueError(f"the id {doubled.iloc[0]!r} stands twice: give every text its own")
+    doubled = df.id[df.id.duplicated()].tolist()
+    if doubled: raise ValueError(f"the id {doubled[0]!r} stands twice: give every text its own")
     return df.id.tolist()
 
 # %% ../../nbs/core/texts.ipynb #7a569532
