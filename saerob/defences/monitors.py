@@ -253,7 +253,7 @@ def calibrated(
     found.thresholds = torch.tensor(limits).to(monitor.thresholds)
     return found
 
-# %% ../../nbs/defences/monitors.ipynb #73b5133c
+# %% ../../nbs/defences/monitors.ipynb #73b5133d
 def reported(
     monitor: Monitor,  # with thresholds
     positions: Positions,  # of texts
@@ -261,6 +261,12 @@ def reported(
     "Which topics a monitor reports of each text."
     return text_scores(monitor.encode, positions) > 0
 
+def _false_share(said, about):
+    "The share of a text's other topics that is reported, over texts; where there is none, by Wilson."
+    shares = pd.DataFrame(said*1.).mask(about).mean(axis=1)
+    return mean_interval(shares) if shares.any() else share_interval(0, len(shares))
+
+# %% ../../nbs/defences/monitors.ipynb #73b5133c
 def detection(
     monitors: dict,  # name to `Monitor`, with thresholds
     positions: Positions,  # of test texts
@@ -275,7 +281,7 @@ def detection(
         scores = text_scores(monitor.scores, positions)
         areas = [auroc(about[:, i], scores[:, i]) for i in range(len(names))]
         rows[name] = {"recall": share_interval(int(said[about].sum()), int(about.sum())),
-                      "false positives": mean_interval(pd.DataFrame(said*1.).mask(about).mean(axis=1)),
+                      "false positives": _false_share(said, about),
                       "AUROC": float(np.mean(areas))}
     return pd.DataFrame(rows).T.rename_axis("monitor")
 
