@@ -263,7 +263,7 @@ def plain_products(lm):
 def half_precision(rounds=2, n=128):
     "Tokens per second of the LM in bfloat16: as it is loaded, against torch's own products."
     s = default_subject("bfloat16")
-    ids = torch.arange(n, device=s.device)[None] % len(s.vocab)
+    ids = contexts_of(s, brown("heldout").text[:1]).ids[:1, :n].to(s.device)
     plain = plain_products(s.model)
     found = {}
 
