@@ -524,14 +524,14 @@ def agreement_said(saes,  # from `sae_table`: a row per SAE
                   ) -> str:
     "Whether interpretability agrees with another measure, or why there is no verdict."
     from saerob.core.rank_correlation import kendall
-    from saerob.study.study import sae_units
+    from saerob.study.study import RELIABLE, sae_units
     t = kendall(saes.interpretability.astype(float), saes[other].astype(float), units=sae_units(saes))
     said = f"Agreement of interpretability with {other}: tau_b = {t.tau:.2f} over {t.n} SAEs"
     if t.low != t.low: return f"{said}, without an interval: {t.note}."
     said += f"; its interval [{t.low:.2f}, {t.high:.2f}]"
-    if other == "steering" and reliability < .7:
+    if other == "steering" and reliability < RELIABLE:
         return (f"{said} allows no verdict, because the reliability of the steering score is "
-                f"{reliability:.2f}, below 0.7.")
+                f"{reliability:.2f}, below {RELIABLE}.")
     where = "lies above 0" if t.low > 0 else "lies below 0" if t.high < 0 else "holds 0"
     return f"{said} {where}, without correction for several pairs."
 
