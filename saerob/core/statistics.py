@@ -179,8 +179,9 @@ def split_half_reliability(
     rng = np.random.default_rng(seed)
     a, b = _split_means(first, second, groups, whole(n_splits, "n_splits", low=1), rng)
     draws = rng.integers(0, a.shape[1], (whole(n_resamples, "n_resamples", low=1), a.shape[1]))
-    values = [_stepped_up(a[:, rows], b[:, rows]) for rows in draws]
-    low, high = np.nanpercentile(values, [50 * (1 - level), 50 * (1 + level)])
+    values = np.array([_stepped_up(a[:, rows], b[:, rows]) for rows in draws])
+    known = values[~np.isnan(values)]  # NaN: SAEs without spread have no reliability
+    low, high = np.percentile(known, [50 * (1 - level), 50 * (1 + level)]) if len(known) else (np.nan, np.nan)
     return Interval(_stepped_up(a, b), float(low), float(high), a.shape[1])
 
 # %% ../../nbs/core/statistics.ipynb #d85c4d26

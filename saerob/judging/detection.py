@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
-from ..core.checks import not_empty, number, whole
+from ..core.checks import not_empty, number, one_of, whole
 from ..latents.activations import corpus_contexts, latent_indices
 from ..model.contexts import Contexts, without_massive
 from ..model.subject import Subject, SubjectError
@@ -80,7 +80,7 @@ def firings(
 # %% ../../nbs/judging/detection.ipynb #c3ad29c2
 @dataclass(frozen=True)
 class DetectionProtocol:
-    "How windows are drawn. The defaults are SAEBench's, but for `power`, where this is the paper's."
+    "How windows are drawn. The defaults are SAEBench's, but for `power` and `random_labels`."
     half_width: int = 10  # tokens on either side of the centre
     n_top: int = 12  # windows around the strongest places ...
     n_weighted: int = 7  # ... around places drawn in proportion to the activation ...
@@ -91,6 +91,7 @@ class DetectionProtocol:
     dead_limit: int = 15  # a latent that is active at this many tokens or fewer is dead
     power: float = 1.  # weights are activations to this power
     n_pool: int = 400  # windows that all random ones are drawn from
+    random_labels: str = "true"  # of random windows; "inactive" for all of them is what SAEBench's code does
     seed: int = 0  # of all draws
 
     def __post_init__(self):
@@ -101,6 +102,7 @@ class DetectionProtocol:
         whole(self.n_held_out, "n_held_out", 1, min(self.n_top, self.n_weighted) - 1)
         number(self.threshold, "threshold", 0, 1)
         number(self.power, "power", 0)
+        one_of(self.random_labels, "random_labels", ("true", "inactive"))
 
 # %% ../../nbs/judging/detection.ipynb #3cce319e
 def window_centres(
@@ -212,7 +214,9 @@ def _window_rows(latent: int, places, activations, corpus: _Corpus, p: Detection
     near = np.arange(-p.half_width, p.half_width + 1)
     for row in rows:
         z = dense[row["place"] + near]
-        row |= dict(latent=latent, active=bool(z.max() > limit), activations=z.round(4).tolist())
+        said_off = row["kind"] == "random" and p.random_labels == "inactive"
+        active = bool(z.max() > limit) and not said_off
+        row |= dict(latent=latent, active=active, activations=z.round(4).tolist())
     return rows, entry | dict(note=""), dense[corpus.pool[:, None] + near].max(1) > limit
 
 # %% ../../nbs/judging/detection.ipynb #39e5447c

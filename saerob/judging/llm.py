@@ -27,9 +27,10 @@ from filelock import FileLock
 from tenacity import AsyncRetrying, retry_if_exception_type
 from tqdm.auto import tqdm
 from ..core.assets import home
-from ..core.checks import number, text as checked_text, whole
+from ..core.checks import kind_of, number, text as checked_text, whole
 from ..core.records import append_line, hash_of, parse_records, refuse_secrets
-from .concepts import ASPECTS, EMPTY, QUESTIONS, Concept, described, judged_rows, parse_rating
+from .concepts import (
+    ASPECTS, EMPTY, QUESTIONS, RELATED_QUESTIONS, Concept, described, judged_rows, parse_rating)
 
 # %% ../../nbs/judging/llm.ipynb #7620d301
 OPENAI = "https://api.openai.com/v1"
@@ -64,6 +65,7 @@ class LLMJudge:
         timeout: float = 60.,  # seconds for one try, from the first byte to the last
         deadline: float = 300.,  # seconds for one question, all its tries and waits together
         price: tuple | None = None,  # of a million tokens read, and of a million written, in any currency
+        questions: dict = QUESTIONS,  # what is asked per aspect; `RELATED_QUESTIONS`: as AxBench does
         cache=None,  # JSON Lines file of answers; default: one per model in the cache folder of saerob
     ):
         "Raises ValueError for a bad setting, and where a key is needed and there is none."
@@ -72,6 +74,7 @@ class LLMJudge:
         self._set_server(base_url)
         self.sampling = dict(temperature=0., max_tokens=120) if sampling is None else dict(sampling)
         refuse_secrets(self.sampling)
+        self.questions = _checked_questions(questions)
         self._set_limits(workers, tries, wait, timeout, deadline, price)
         self._set_cache(cache)
 
@@ -87,6 +90,13 @@ def _set_server(self: LLMJudge, base_url) -> None:
     self._blocked = ""  # why no question can be answered at the moment
 
 # %% ../../nbs/judging/llm.ipynb #f62fde8d
+def _checked_questions(questions) -> dict:
+    "One question per aspect. Raises ValueError where one is missing, or has no place for the text."
+    kind_of(questions, "questions", dict, "QUESTIONS or RELATED_QUESTIONS")
+    missing = [a for a in ASPECTS if "{text}" not in str(questions.get(a, ""))]
+    if missing: raise ValueError(f"questions must ask about {', '.join(missing)}, with a place for the {{text}}.")
+    return {aspect: questions[aspect] for aspect in ASPECTS}
+
 @patch
 def _set_limits(self: LLMJudge, workers, tries, wait, timeout, deadline, price) -> None:
     self.workers = whole(workers, "workers", 1)
@@ -116,7 +126,7 @@ def __repr__(self: LLMJudge):
 @patch
 def identity(self: LLMJudge) -> dict:
     "What determines its ratings, for manifests: model, server, sampling and questions."
-    return dict(judge=self.name, server=self.base_url, sampling=self.sampling, questions=hash_of(QUESTIONS))
+    return dict(judge=self.name, server=self.base_url, sampling=self.sampling, questions=hash_of(self.questions))
 
 # %% ../../nbs/judging/llm.ipynb #b07b0e26
 @contextmanager
@@ -393,11 +403,11 @@ def usage(self: LLMJudge) -> pd.Series:
 # %% ../../nbs/judging/llm.ipynb #0147ebb5
 def _readable_rating(text: str) -> bool: return not parse_rating(text).problem
 
-def _questions_about(text: str, instruction: str, concept: Concept) -> dict:
+def _questions_about(questions: dict, text: str, instruction: str, concept: Concept) -> dict:
     "The questions about one text, by aspect; none about a concept of which nothing is known."
     said = described(concept)
     aspects = [a for a in ASPECTS if said or a != "concept"]
-    return {a: QUESTIONS[a].format(text=text, instruction=instruction, concept=said) for a in aspects}
+    return {a: questions[a].format(text=text, instruction=instruction, concept=said) for a in aspects}
 
 def _rating_of(answer) -> tuple:
     "Rating and reason why it is missing, from a row of `ask`."
@@ -420,7 +430,8 @@ def rate(
             row |= dict.fromkeys(ASPECTS, 0.) | dict(note=[EMPTY])
             continue
         if not described(concept): row["note"].append(f"concept: nothing is known of {concept.name!r}")
-        todo += [(row, a, q) for a, q in _questions_about(text, instruction, concept).items()]
+        asked = _questions_about(self.questions, text, instruction, concept)
+        todo += [(row, aspect, question) for aspect, question in asked.items()]
     answers = self.ask([question for _, _, question in todo], _readable_rating)
     for (row, aspect, _), answer in zip(todo, answers.itertuples()):
         row[aspect], problem = _rating_of(answer)
