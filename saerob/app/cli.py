@@ -81,7 +81,8 @@ def _second_sae(named, other_sae, lm, sae):
             raise ValueError(f"--defence {named.name} needs a second SAE of the same LM and layer: "
                              "add --other-sae SAE.")
         other_sae = "batchtopk"
-    check_sae(other_sae)
+    try: check_sae(other_sae)
+    except ValueError as e: raise ValueError(str(e).replace("--sae", "--other-sae", 1)) from None
     if other_sae == (sae or "topk"): raise ValueError(f"--other-sae {other_sae} is the SAE that is defended.")
     return other_sae
 
@@ -640,9 +641,11 @@ def bench_command(
     return 0
 
 # %% ../../nbs/app/cli.ipynb #r0bust02
+#| output: false
 app.command("robustness")(robustness_command)
 
 # %% ../../nbs/app/cli.ipynb #15094a9a
+#| output: false
 app.command("card")(card_command)
 app.command("select")(select_command)
 app.command("compare")(compare_command)

@@ -82,7 +82,7 @@ def facts(p: Preset,  # what was run
         "machine": machine_sentence(s)}
 
 # %% ../../nbs/app/report.ipynb #40d249da
-STEERING_ABSENT = "A steering score that passes its controls: on this LM "
+STEERING_ABSENT = "A steering score large enough to compare SAEs by: "
 ALWAYS_ABSENT = [
     "An attack that keeps the LM's answer: no constraint was set, so the LM changes too.",
     "Control encoders and the true optimum of the attack: the site's pages on fragility and on the oracle "
@@ -105,7 +105,9 @@ def absent(p: Preset,  # what was run
     run = {"untargeted_suffix", *(c.name for c, _ in p.attack.scenarios())}
     rest = [name.replace("_", " ") for name in SCENARIOS if name not in run]
     if rest: missing.append(f"Scenarios of the robustness paper that were not run: {', '.join(rest)}.")
-    controls = "this was not tested." if own else "unsteered text rates as well as steered text."
+    known = ("on the default LM a random latent gains 0.05 of 2 above its controls at block 15, and 0.01 at "
+             "block 23 (the site's page on agreement).")
+    controls = "whether there is one on this LM was not tested." if own else known
     return missing + [STEERING_ABSENT + controls] + ALWAYS_ABSENT
 
 # %% ../../nbs/app/report.ipynb #1ae2471a

@@ -12,19 +12,23 @@ import gc
 import os
 import platform
 import threading
+import time
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import torch
-from torch.utils.benchmark import Timer
 
 # %% ../../nbs/app/timing.ipynb #57e2cce9
 def seconds(call,  # function without arguments
            ) -> float:  # wall-clock seconds, the GPU's work included
     "How long one call takes."
-    timer = Timer("call()", globals=dict(call=call), num_threads=torch.get_num_threads())
-    return timer.timeit(1).mean
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    wait()
+    start = time.perf_counter()
+    call()
+    wait()
+    return time.perf_counter() - start
 
 # %% ../../nbs/app/timing.ipynb #7a6ad466
 def timed_pairs(baseline,  # function without arguments: the straightforward computation
@@ -57,11 +61,11 @@ def matmul_rate(m: int,  # rows of the left factor: tokens
     "The best rate at which this machine applies a linear map."
     x = torch.randn(m, k, device=device, dtype=getattr(torch, dtype))
     w = torch.randn(n, k, device=device, dtype=getattr(torch, dtype))
-    timer = Timer("linear(x, w)", globals=dict(linear=torch.nn.functional.linear, x=x, w=w),
-                  num_threads=torch.get_num_threads())
-    best = min(timer.timeit(1).mean for _ in range(3))
-    repetitions = max(1, min(1000, int(budget/best)))
-    best = min([best] + [timer.timeit(1).mean for _ in range(repetitions)])
+    def once(): torch.nn.functional.linear(x, w)
+    once()
+    first = seconds(once)
+    repetitions = min(1000, int(budget/first))
+    best = min([first] + [seconds(once) for _ in range(repetitions)])
     return 2*m*k*n/best/1e9
 
 # %% ../../nbs/app/timing.ipynb #e1d8667b

