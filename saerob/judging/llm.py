@@ -94,7 +94,8 @@ def _checked_questions(questions) -> dict:
     "One question per aspect. Raises ValueError where one is missing, or has no place for the text."
     kind_of(questions, "questions", dict, "QUESTIONS or RELATED_QUESTIONS")
     missing = [a for a in ASPECTS if "{text}" not in str(questions.get(a, ""))]
-    if missing: raise ValueError(f"questions must ask about {', '.join(missing)}, with a place for the {{text}}.")
+    if missing:
+        raise ValueError(f"questions must ask about {', '.join(missing)}, with a place for the {{text}}.")
     return {aspect: questions[aspect] for aspect in ASPECTS}
 
 @patch
@@ -126,7 +127,8 @@ def __repr__(self: LLMJudge):
 @patch
 def identity(self: LLMJudge) -> dict:
     "What determines its ratings, for manifests: model, server, sampling and questions."
-    return dict(judge=self.name, server=self.base_url, sampling=self.sampling, questions=hash_of(self.questions))
+    return dict(judge=self.name, server=self.base_url, sampling=self.sampling,
+                questions=hash_of(self.questions))
 
 # %% ../../nbs/judging/llm.ipynb #b07b0e26
 @contextmanager
