@@ -7,7 +7,7 @@ PY     := .venv/bin/python
 PIP    := $(PY) -m pip --disable-pip-version-check --quiet
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup report test lab docs readme bench saes clean
+.PHONY: help setup report test lab docs readme gallery bench saes clean
 
 help:   ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */\1\t/' | expand -t 10
@@ -28,6 +28,9 @@ docs: setup   ## build the site into _docs/: by Quarto where it is installed, el
 
 readme: setup   ## make README.md from nbs/index.ipynb
 	@$(PY) .ci/site.py readme
+
+gallery: setup   ## renew the pictures of nbs/gallery.ipynb from the pages on which they stand
+	@$(PY) .ci/gallery.py
 
 bench: setup   ## time saerob's fast paths against their baselines
 	$(PY) -m saerob bench

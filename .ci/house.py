@@ -1,4 +1,4 @@
-"""The rules of the house that a machine can check: floors, shown code, style, provenance, size.
+"""The rules of the house that a machine can check: floors, shown code, style, provenance, gallery, size.
 
 `house.py` runs all of them and prints what it finds; the exit code is the number of rules broken.
 `house.py floors` runs one.
@@ -6,6 +6,8 @@
 
 import ast, gzip, json, re, subprocess, sys
 from pathlib import Path
+
+from gallery import stale
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, PACKAGE, RESULTS = ROOT / "nbs", ROOT / "saerob", ROOT / "data" / "results"
@@ -252,6 +254,11 @@ def exists(made_by):
     )
 
 
+def gallery():
+    "The pictures of the gallery are those of its pages (`make gallery` renews them)."
+    return [f"nbs/gallery.ipynb: {call} is not the picture that its page has now" for call in stale()]
+
+
 def size():
     "Everything git tracks stays light."
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split(
@@ -270,7 +277,7 @@ def size():
     )
 
 
-RULES = [floors, light, shown, lint, two_on_a_line, provenance, size]
+RULES = [floors, light, shown, lint, two_on_a_line, provenance, gallery, size]
 
 
 def main(names):
