@@ -134,8 +134,8 @@ def oracle_said(oracle: dict) -> list:  # of sentences; empty where no text had 
         text = (f"Constraint “{name}”: of all tokens, the best leaves {share(row, 'value')} of the active "
                 f"latents ({count(row['n'])}); from there to the search it is {points(regret, 'value')}.")
         if excess is not None:
-            text += (f" Its excess over tokens that move the LM as much is {points(excess, 'value')}; the best "
-                     "of many lies below their mean by choice alone.")
+            text += (f" Its excess over tokens that move the LM as much is {points(excess, 'value')}; the "
+                     "best of many lies below their mean by choice alone.")
         rows = [r for r in oracle["optima"] if r["constraint"] == name]
         never = sum(not r["feasible"] for r in rows)
         if never: text += f" For {never} of {count(len(rows))} no token at all satisfies it."
