@@ -96,7 +96,8 @@ def searches(rounds=1, n=24, first=80, rows=SEARCH_ROWS, batch=200):
             mine.append(forwards_to_reach(ours.trace, published.after, row.targeted))
         ratio = (pd.Series(theirs) / pd.Series(mine)).fillna(0)
         low, high = median_interval(ratio.to_numpy())
-        yield dict(what=row.what, unit="forwards", baseline=np.median(theirs), ours=np.nanmedian(mine),
+        reached = pd.Series(mine).fillna(np.inf)
+        yield dict(what=row.what, unit="forwards", baseline=np.median(theirs), ours=reached.median(),
                    ratio=ratio.median(), ratio_min=ratio.min(), ratio_max=ratio.max(), rounds=len(ratio),
                    ratio_low=low, ratio_high=high, target=row.target, layer=s.layer, dtype="bfloat16",
                    batch=batch)
