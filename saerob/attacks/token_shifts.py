@@ -111,7 +111,7 @@ def lm_hash(
     weights = {"embeddings": s.model.get_input_embeddings().weight}
     for i, block in enumerate(s.blocks[:s.layer + 1]):
         weights |= {f"{i}.{name}": weight for name, weight in block.named_parameters()}
-    edits = tuple((weight.data_ptr(), weight._version) for weight in weights.values())
+    edits = tuple((w.data_ptr(), w._version, w.detach().sum().item()) for w in weights.values())
     known = s.model.__dict__.setdefault("_saerob_lm_hashes", {})
     if edits not in known:
         rounded = {name: weight.detach().bfloat16().view(torch.int16) for name, weight in weights.items()}

@@ -120,7 +120,7 @@ def compare(
     groups: dict | None = None,  # axis name to labels [n]: compare Ψ over these axes in place of τ_b
     units=None,  # [n] labels of what was drawn independently, if not the row
     level: float = .95,  # confidence of the interval
-    n_resamples: int = 2000,  # bootstrap draws
+    n_resamples: int = 10_000,  # bootstrap draws
     seed: int = 0,  # of the draws
 ) -> Difference:
     "Paired bootstrap test of two agreements with the same x: the same rows are resampled for both."
@@ -172,7 +172,7 @@ def partial(
     z,  # [n] the variable to hold fixed, e.g. target L0; numbers
     how: str = "matched",  # "matched" or "kendall", see above
     level: float = .95,  # confidence of the interval
-    n_resamples: int = 2000,  # bootstrap draws
+    n_resamples: int = 10_000,  # bootstrap draws
     n_permutations: int = 9999,  # random orders, for "matched"
     seed: int = 0,  # of both
 ) -> Tau:
@@ -348,7 +348,7 @@ def axis_conditioned(
     y: str,  # column of other scores
     axes: list,  # columns to group by, e.g. architecture, sparsity, model
     level: float = .95,  # confidence of the intervals
-    n_resamples: int = 2000,  # bootstrap draws
+    n_resamples: int = 10_000,  # bootstrap draws
     n_permutations: int = 9999,  # random orders, where p is not exact
     seed: int = 0,  # of both
 ) -> AxisConditioned:

@@ -191,7 +191,7 @@ def bca(
     stat,  # function of weights [draws, n], gives [draws]
     n: int,  # rows
     level: float = .95,  # confidence
-    n_resamples: int = 2000,  # bootstrap draws
+    n_resamples: int = 10_000,  # bootstrap draws
     seed: int = 0,  # of the draws
     units=None,  # [n] labels of what is drawn, where that is not the single row
 ) -> Interval:  # NaN ends where the bootstrap is degenerate; `p`: the smallest α that excludes zero
@@ -315,7 +315,7 @@ def kendall(
     x,  # [n] scores; NaN: missing
     y,  # [n] other scores of the same rows
     level: float = .95,  # confidence of the interval
-    n_resamples: int = 2000,  # bootstrap draws
+    n_resamples: int = 10_000,  # bootstrap draws
     n_permutations: int = 9999,  # random orders, where p is not exact
     seed: int = 0,  # of both
     units=None,  # [n] labels of what was drawn independently, if not the row; p then comes from the bootstrap
