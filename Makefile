@@ -43,10 +43,11 @@ clean:   ## delete what the commands above made, .venv apart
 	rm -rf _proc _docs report nbs/nbdev.yml
 
 # torch comes first and by its exact version: left to the others' requirements, pip would choose another build.
+# Python compiles what it imports: compiling all 27,000 files beforehand would take longer than everything else.
 .venv/.installed: constraints.txt settings.ini setup.py
 	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PIP) install setuptools wheel "$$(grep '^torch==' constraints.txt)"
-	$(PIP) install -c constraints.txt --no-build-isolation --use-pep517 -e '.[dev,ray,slurm]'
+	$(PIP) install --no-compile setuptools wheel "$$(grep '^torch==' constraints.txt)"
+	$(PIP) install --no-compile -c constraints.txt --no-build-isolation --use-pep517 -e '.[dev,ray,slurm]'
 	@touch $@
 
 .venv/.lm: .venv/.installed

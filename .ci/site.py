@@ -6,6 +6,7 @@ the binary: it would try to download and install it.
 """
 
 import base64, json, os, re, shutil, subprocess, sys, tempfile
+from functools import cache
 from pathlib import Path
 
 from pages import finish
@@ -32,8 +33,10 @@ def process():
 
 def smalldocs():
     "Render `_proc/` with smalldocs; links to this site's own pages become relative."
+    from smalldocs import highlight
     from smalldocs.site import build
 
+    highlight.css_class = cache(highlight.css_class)  # asked 600,000 times for a few thousand different tokens
     url = process()
     with tempfile.TemporaryDirectory() as tmp:
         src = Path(tmp) / "src"

@@ -179,6 +179,7 @@ def main(workers, only):
     if any(job[1] is notebook for job in todo):
         for name in ["nbdev.test", *LARGE]:
             import_module(name)
+        import_module("saerob.core.texts").brown()  # kept in memory, so that no notebook parses it again
 
     running, results = [], []
     try:

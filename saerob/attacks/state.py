@@ -55,13 +55,14 @@ def filter_candidates(
     "Of proposed candidates, the first that were never tried, can be typed and fit the budget."
     limit = int(min(limit, self.left, len(edits)))
     passed = [torch.empty(0, self.prompt.n, dtype=torch.long)]
-    while limit > 0 and len(edits):
+    new = edits[:0]
+    while limit > 0 and len(new) + len(edits):
+        if not len(new): new, edits = self.unseen(edits[:1000]), edits[1000:]
         n = limit + limit//8 + 1   # most can be typed
-        part, edits = edits[:n], edits[n:]
-        new = self.unseen(part)
-        valid = self.valid(new)
-        accepted = new[valid][:limit]
-        self.seen.update(map(tuple, new[~valid].tolist()))
+        part, new = new[:n], new[n:]
+        valid = self.valid(part)
+        accepted = part[valid][:limit]
+        self.seen.update(map(tuple, part[~valid].tolist()))
         self.seen.update(map(tuple, accepted.tolist()))
         passed.append(accepted)
         limit -= len(accepted)

@@ -267,7 +267,7 @@ class WeightPenalty:
         return out
 
 # %% ../../nbs/saes/train.ipynb #cbfd6ebd
-def _trainer(saes, controllers, stream, steps, folder, hooks, lr, n_checkpoints):
+def _trainer(saes, controllers, stream, steps, folder, hooks, lr, n_checkpoints, mixed):
     "SAELens' trainer of several SAEs, which also writes down the controllers with every checkpoint."
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.multi_sae_trainer import MultiSAETrainer
@@ -279,10 +279,12 @@ def _trainer(saes, controllers, stream, steps, folder, hooks, lr, n_checkpoints)
                 draft.write_text(json.dumps(states))
 
     device = str(next(iter(saes.values())).device)
+    if mixed is None:
+        mixed = multiplies(torch.bfloat16, device)
     config = SAETrainerConfig(
         total_training_samples=steps*stream.batch, train_batch_size_samples=stream.batch,
         lr=lr, lr_end=lr/10, lr_warm_up_steps=min(100, steps//4), lr_decay_steps=steps//5,
-        autocast=multiplies(torch.bfloat16, device), device=device,
+        autocast=mixed, device=device,
         dead_feature_window=min(200, max(1, steps//4)),
         n_checkpoints=n_checkpoints if folder else 0, checkpoint_path=str(folder) if folder else None)
     hooks = hooks or {name: "h" for name in saes}
@@ -316,13 +318,15 @@ def train(
     hooks: dict|None=None,  # name to key of the stream's batches; None: all read "h"
     lr: float=1e-3,  # Adam's learning rate
     n_checkpoints: int=4,  # evenly spread
+    mixed: bool|None=None,  # products in bfloat16; None: where the device multiplies it
     **control,  # how penalties are steered: speed, start and every of `SparsityController`
 ) -> dict:  # name to `SparsityController`, with the learning curves
     "Train several SAEs in lockstep from one stream; continues from the last checkpoint in `folder`."
     not_empty(saes, "saes")
     targets = targets or {}
     controllers = {name: SparsityController(sae, targets.get(name), **control) for name, sae in saes.items()}
-    trainer = _trainer(saes, controllers, stream, whole(steps, "steps", 1), folder, hooks, lr, n_checkpoints)
+    steps = whole(steps, "steps", 1)
+    trainer = _trainer(saes, controllers, stream, steps, folder, hooks, lr, n_checkpoints, mixed)
     _resume(trainer, controllers, folder)
     stream.seek(trainer.n_training_steps)
     trainer.fit()
