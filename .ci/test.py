@@ -1,7 +1,8 @@
 """Everything `make test` checks. The last line is `N passed, N failed`: one count per notebook and per check.
 
 Each check runs in a process of its own, `--workers` of them at a time. It is forked from this one, which has
-imported the large libraries once: as a program of its own, every notebook would spend ten seconds on that.
+imported the large libraries and read the LM once: as a program of its own, every notebook would spend ten
+seconds on that and more.
 Nothing here changes the working tree but the site: what would rewrite notebooks or modules works on a copy.
 """
 
@@ -104,6 +105,18 @@ def notebook(path):
     return test_nb(path, skip_flags=get_config().tst_flags.split(), basepath=ROOT)[0]
 
 
+def prepared():
+    "What most notebooks would read and make again is made before they are forked: the LM in two precisions."
+    import_module("saerob.judging.offline").reference_passages()
+    import_module("saerob.model.loading")
+    load = import_module("saerob.model.subject").Subject.load
+    subjects = [load(), load(dtype="bfloat16")]
+    for s in subjects:
+        s.identity()
+        s.wordlike  # the tokens that can be typed
+    return subjects
+
+
 def alone(check, args, folder):
     "What a child does: one check. What it prints goes to a file in `folder`, and so do its temporary files."
     os.setsid()  # whatever it starts can be ended together with it
@@ -176,10 +189,12 @@ def main(workers, only):
         **{f"house rule: {r.__name__}": (rule, r.__name__) for r in house.RULES},
     }
     todo = [(name, *check) for name, check in {**checks, **notebooks}.items() if only in name]
-    if any(job[1] is notebook for job in todo):
+    n_notebooks = sum(job[1] is notebook for job in todo)
+    if n_notebooks:
         for name in ["nbdev.test", *LARGE]:
             import_module(name)
-        import_module("saerob.core.texts").brown()  # kept in memory, so that no notebook parses it again
+        import_module("saerob.core.texts").brown()
+    in_use = prepared() if n_notebooks > 10 else ()  # noqa: F841 (held, so that it stays in memory)
 
     running, results = [], []
     try:
@@ -204,4 +219,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("make test was ended"))  # and ends its checks
     os.environ["OMP_NUM_THREADS"] = "1"  # before the libraries are imported: a fork keeps no other thread
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     sys.exit(min(1, main(arguments.workers, arguments.only)))

@@ -1,2 +1,2 @@
-# results without trained weights, in parts that may travel
-cd /tmp/res && tar cz --exclude=grid/trained . 2>/dev/null | split -b 15500k -d - $OUT/res.tgz. ; ls -la $OUT
+# results, in parts that may travel: what is newer than the last collection
+cd /tmp/res && touch /tmp/now && N=$([ -f /tmp/last ] && echo "-newer /tmp/last"); find . -type f $N -not -path "./grid/trained/*" -not -path "./grid/kept/*" -not -name "texts-*.npz" -not -name "vectors.npz" -not -name "stats.csv.gz" -not -name ".*" > /tmp/list; tar cz -T /tmp/list 2>/dev/null | split -b 15500k -d - $OUT/res.tgz. ; mv /tmp/now /tmp/last; ls -la $OUT

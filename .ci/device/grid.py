@@ -1,90 +1,145 @@
-"""python grid.py write OUT k n rows | tables OUT layer n | row OUT layer arch seed | extra OUT | base OUT layers…  [fake]"""
+"""A grid of SAEs at two depths: python grid.py WHAT OUT … (see `STAGES` at the end); with `tiny` on a toy LM."""
 
-import sys, traceback, pickle, itertools, gzip
+import itertools, json, sys, traceback
 from common import *
 import numpy as np, pandas as pd
-
-what, out = sys.argv[1], Path(sys.argv[2])
-args = [a for a in sys.argv[3:] if a not in ("fake", "tiny")]
-fake = "fake" in sys.argv or "tiny" in sys.argv
-if "fake" in sys.argv:
-    import fakecuda
-from saerob.core.texts import brown, pairs, instructions
-from saerob.latents.activations import latent_stats_of, save_stats
-from saerob.latents.directions import unembedding_alignment, decoder_rows, diffmean
-from saerob.steering.utility import corpus_snippets, prompting_for
-from saerob.attacks.local_stability import retention, worst_case
+from saerob.attacks import local_stability, oracle
+from saerob.attacks.constraints import kl
+from saerob.attacks.local_stability import _only_in, _share, after_tokens, retention
 from saerob.attacks.oracle import every_token
-from saerob.judging.concepts import concepts_of
+from saerob.core.texts import brown, instructions, pairs, topics
+from saerob.judging import detection
 from saerob.judging.detection import windows
 from saerob.judging.offline import NEUTRAL_REQUEST
-from saerob.latents.activations import corpus_contexts
+from saerob.judging.scoring import WindowEncoder, interpretability
+from saerob.latents import activations
+from saerob.latents.activations import latent_stats_of, load_stats, save_stats
+from saerob.latents.directions import decoder_rows, diffmean, logit_lens, unembedding_alignment
 from saerob.model.contexts import Contexts, contexts_of
 from saerob.model.generation import prompt_ids
 from saerob.model.loading import load_sae
-from saerob.model.readout import tokenise
+from saerob.model.readout import overlap, tokenise
 from saerob.model.subject import Subject
-from saerob.saes.quality import quality, evenly
+from saerob.saes.quality import evenly, quality
 from saerob.saes.train import (
-    ActivationStream,
-    collect_activations,
-    new_sae,
-    save_inference_sae,
-    train,
-    learning_curves,
-    about_training,
-)
+    ActivationStream, about_training, learning_curves, new_sae, save_inference_sae, train)
+from saerob.steering.gate import supervised_latents, topic_halves, topic_latents
 from saerob.steering.interventions import Add, BatchEdit, Clamp, Doses
 from saerob.steering.scores import input_score, latent_scores
+from saerob.steering.utility import corpus_snippets, prompting_for
 
+FAKE = "tiny" in sys.argv
+what, out = sys.argv[1], Path(sys.argv[2])
+args = [a for a in sys.argv[3:] if a != "tiny"]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CORPUS = Path(os.environ.get("CORPUS", "/tmp/corpus"))
-STEPS = int(os.environ.get("STEPS", 2000))
-BATCH = int(os.environ.get("BATCH", 4096))
-D_SAE = int(os.environ.get("D_SAE", 4096))
-N_LAT = int(os.environ.get("N_LAT", 120))
-N_BASE = int(os.environ.get("N_BASE", 30))
-N_TAIL = 10
-NEW = 32
-L0S = (20, 40, 80, 130)
 ACTS = Path(os.environ.get("ACTS", "/dev/shm"))
-SHARES = (0.15, 0.3, 0.45, 0.6, 0.8)  # of the median residual norm
-ARCH_SEED = {a: i for i, a in enumerate(("topk", "batchtopk", "relu", "gated", "jumprelu"))}
+STEPS = 30 if FAKE else int(os.environ.get("STEPS", 2000))
+BATCH = 256 if FAKE else 4096
+D_SAE = 64 if FAKE else 4096
+L0S = (4, 8) if FAKE else (20, 40, 80, 130)
+PART = 6 if FAKE else 200  # random latents whose texts are written and rated together
+PARTS = {1: 2, 15: 4, 23: 3}  # of such parts, by block
+N_POOL = 10 if FAKE else 1000  # further latents, from which the tails are taken
+N_TAIL = 2 if FAKE else 10
+N_CLOSE = 4 if FAKE else 100  # random latents with every other measure
+N_BASE = 3 if FAKE else 30  # latents with DiffMean and prompting
+N_RANDOM = 4 if FAKE else 100  # random directions
+N_TEXTS = 2 if FAKE else 8  # attacked texts
+N_CONTEXTS = 8 if FAKE else 512
+NEW = 8 if FAKE else 32
+CHUNK = 2500
+SHARES = (0.3, 0.45, 0.6)  # of the median residual norm
+TOPIC_SHARES = (0.15, 0.3, 0.45, 0.6, 0.8)
+LIMITS = (0.1, 0.2, 0.5, 1.0)  # nats
+ARCHS = ("topk", "batchtopk", "relu", "gated", "jumprelu")
+ARCH_SEED = {a: i for i, a in enumerate(ARCHS)}
+res = out / "saes"
 torch.set_num_threads(2)
 
 
+# What every process would read or make again is kept in files.
+
+
+def kept(file, make):
+    "What `make()` gives, made once by whichever process comes first."
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f".{os.getpid()}-{file.name}")
+        torch.save(make(), draft)
+        os.rename(draft, file)
+    return torch.load(file, weights_only=False)
+
+
+def as_pair(contexts): return contexts.ids, contexts.mask
+
+
+first_contexts = activations.corpus_contexts
+
+
+def corpus_contexts(s, texts=None, n_contexts=512):
+    if texts is not None: return first_contexts(s, texts, n_contexts)
+    file = out / "kept" / f"heldout-{n_contexts}.pt"
+    return Contexts(*kept(file, lambda: as_pair(first_contexts(s, None, n_contexts))))
+
+
+activations.corpus_contexts = detection.corpus_contexts = corpus_contexts
+
+
+def run_tokens(s, edit, tokens, answer):
+    "As in `oracle`, with larger parts."
+    if answer is None: return s.resid(edit.rest(tokens), past=edit.past).detach().cpu(),
+    h = s.resid(edit.rest(tokens), past=edit.past, pos=None)
+    logs = [answer.after(rows) for rows in h.split(512)]
+    moved = torch.cat([kl(answer.before, after) for after in logs])
+    return h[:, -1].detach().cpu(), moved.cpu(), torch.cat([after.argmax(-1) for after in logs]).cpu()
+
+
+oracle._run_tokens = run_tokens
+
+
 def subject(layer, dtype="bfloat16"):
-    if fake:
-        from saerob.testing import tiny_subject
+    if not FAKE: return Subject.load(sae=None, layer=layer, device=DEVICE, dtype=dtype)
+    from saerob.testing import tiny_subject
 
-        s = tiny_subject(max_tokens=256, layer=1)
-        s.model.to("cuda")
-        s.sae = None
-        return s
-    return Subject.load(sae=None, layer=layer, device="cuda", dtype=dtype)
+    s = tiny_subject(max_tokens=256, layer=1)
+    s.model.to(DEVICE)
+    s.sae = None
+    return s
 
 
-def corpus(s):
+def training_texts(s):
     "Brown's training split, and what the LM wrote; the last 64 written texts are held out."
-    parts = [np.load(f) for f in sorted(CORPUS.glob("*.npy"))]
+    parts = [np.load(f) for f in sorted(CORPUS.glob("[0-9]*.npy"))]
     own = torch.from_numpy(np.concatenate(parts).astype(np.int64))
-    ended = torch.isin(own, torch.tensor(sorted(s.end_ids()))).cumsum(1) > 0
-    mask = ~ended
+    ends = torch.isin(own, torch.tensor(sorted(s.end_ids())))
+    ends[:, 0] = False  # the first token may itself be one that ends a text
+    mask = ends.cumsum(1) == 0
     mask[:, 0] = False
-    d = brown()
-    text = d[d.split == "train"].text
-    if fake:
-        text = text.head(4)
-    b = contexts_of(s, text)
+    b = Contexts(*kept(out / "kept" / "brown.pt", lambda: brown_contexts(s)))
     train_ = Contexts(torch.cat([b.ids, own[64:]]), torch.cat([b.mask, mask[64:]]))
     return train_, Contexts(own[:64], mask[:64])
+
+
+def brown_contexts(s):
+    text = brown("train").text
+    return as_pair(contexts_of(s, text.head(4) if FAKE else text))
+
+
+def own_heldout(s):
+    "The held-out texts that the LM wrote."
+    return Contexts(*kept(out / "kept" / "own.pt", lambda: as_pair(training_texts(s)[1])))
+
+
+def acts_file(layer): return ACTS / f"acts-{layer}.npy"
 
 
 @torch.no_grad()
 def write_acts(s, contexts, file, batch=512):
     "Residuals of a block, shuffled by context, in one file that every process reads."
     order = torch.randperm(len(contexts), generator=torch.Generator().manual_seed(0))
-    n = int(contexts.mask.sum())
-    draft = np.lib.format.open_memmap(str(file) + ".draft.npy", "w+", np.float16, (n, s.d_model))
+    draft = np.lib.format.open_memmap(
+        str(file) + ".draft.npy", "w+", np.float16, (int(contexts.mask.sum()), s.d_model))
     at = 0
     for rows in order.split(batch):
         c = contexts[rows]
@@ -96,20 +151,6 @@ def write_acts(s, contexts, file, batch=512):
     os.rename(str(file) + ".draft.npy", file)
 
 
-def acts_file(layer):
-    return ACTS / f"acts-{layer}.npy"
-
-
-def acts_of(layer, wait=200):
-    t0 = time.time()
-    while not acts_file(layer).exists():
-        if time.time() - t0 > wait:
-            raise TimeoutError(f"no activations of block {layer}")
-        time.sleep(0.5)
-    acts = torch.from_numpy(np.load(acts_file(layer)))
-    return acts if fake else acts.cuda()
-
-
 class SmallL2:
     "Adds the squared weights to an SAE's loss."
 
@@ -117,70 +158,58 @@ class SmallL2:
         self.sae, self.coefficient, self.forward = sae, coefficient, sae.training_forward_pass
 
     def __call__(self, step):
-        out = self.forward(step)
+        result = self.forward(step)
         weights = [w for w in self.sae.parameters() if w.ndim == 2]
-        out.loss = out.loss + self.coefficient * sum(w.square().sum() for w in weights)
-        return out
+        result.loss = result.loss + self.coefficient * sum(w.square().sum() for w in weights)
+        return result
 
 
 def train_members(s, acts, members, folder):
-    "members: (name, arch, l0, seed)"
+    "members: (name, arch, l0, seed of the weights)"
     stream = ActivationStream(acts, BATCH, 0)
-    saes = {
-        name: new_sae(arch.split("-")[0], l0, s.d_model, D_SAE, seed, STEPS // 4, "cuda")
-        for name, arch, l0, seed in members
-    }
-    if fake:
-        for sae in saes.values():
-            sae.to("cuda")
-    for (name, arch, _, _) in members:
-        if arch.endswith("-l2"):
-            saes[name].training_forward_pass = SmallL2(saes[name])
+    saes = {name: new_sae(arch.split("-")[0], l0, s.d_model, D_SAE, seed, STEPS // 4, DEVICE)
+            for name, arch, l0, seed in members}
+    for name, arch, _, _ in members:
+        if arch.endswith("-l2"): saes[name].training_forward_pass = SmallL2(saes[name])
     targets = {name: l0 for name, arch, l0, _ in members if "topk" not in arch}
     controllers = train(saes, stream, STEPS, targets, None, lr=1e-3, speed=8 / STEPS, start=STEPS // 6)
-    curves = learning_curves(controllers, "sae")
     for name, arch, l0, seed in members:
         about = about_training(s, STEPS * BATCH) | dict(context_size=128)
         save_inference_sae(saes[name], stream, folder / name, **about, l0_target=l0, seed=seed)
-    return curves
+    return learning_curves(controllers, "sae")
 
 
 def residual_norm(s):
+    "Median length of residuals: the unit of factors."
     c = evenly(corpus_contexts(s), 64)
     h = s.resid(c.ids.to(s.device), pos=None)[c.mask.to(s.device)].float()
     return h.norm(dim=-1).median().item()
 
 
-def rows_of_prompts(s, prompts):
-    return [prompt_ids(s, p) for p in prompts]
+def prompts_used():
+    p = instructions().instruction.tolist()[:10]
+    return p[:2] if FAKE else p
+
+
+def rows_of_prompts(s, prompts): return [prompt_ids(s, p) for p in prompts]
 
 
 @torch.no_grad()
-def steered(s, vectors, unit, prompts, seeds, shares=SHARES, chunk=2048):
-    "Texts [n_vectors, n_shares, n_prompts, NEW] pushed along unit vectors [n, d] at shares of the residual's norm."
+def steered(s, vectors, unit, prompts, seed, shares=SHARES):
+    "Texts [n_vectors·n_shares·n_prompts, NEW] pushed along vectors [n, d] at shares of the residual's norm."
     asked = rows_of_prompts(s, prompts)
     index = list(itertools.product(range(len(vectors)), range(len(shares)), range(len(prompts))))
-    v = torch.nn.functional.normalize(vectors.float(), dim=1)
+    v = torch.nn.functional.normalize(vectors.float(), dim=1).to(s.device)
     which = torch.tensor([i for i, _, _ in index], device=s.device)
     amounts = torch.tensor([shares[j] * unit for _, j, _ in index], device=s.device)
     latents = torch.zeros(len(index), dtype=torch.long, device=s.device)
     ids = []
-    for k in range(0, len(index), chunk):
-        part = slice(k, k + chunk)
+    for k in range(0, len(index), CHUNK):
+        part = slice(k, k + CHUNK)
         edit = BatchEdit(s, Add(), Doses(latents[part], v[which[part]], amounts[part]))
         rows = [asked[p] for _, _, p in index[part]]
-        ids.append(
-            s.generate(
-                rows,
-                NEW,
-                1.0,
-                200,
-                seeds[part] if not isinstance(seeds, int) else [seeds + k + i for i in range(len(rows))],
-                edit,
-                "all",
-                chunk=chunk,
-            ).cpu()
-        )
+        seeds = [seed + k + i for i in range(len(rows))]
+        ids.append(s.generate(rows, NEW, 1.0, 200, seeds, edit, "all", chunk=CHUNK).cpu())
     return torch.cat(ids)
 
 
@@ -197,345 +226,383 @@ def nll_of(s, ids, chunk=256):
     return torch.where(n > 0, (nll * ~over).sum(1) / n.clamp(min=1), torch.tensor(float("nan")))
 
 
-def prompts_used():
-    p = instructions().instruction.tolist()[:10]
-    return p[:2] if fake else p
-
-
 def save(file, **arrays):
+    "A file that is whole as soon as it is there."
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(file, **arrays)
+    draft = file.with_name(f".{os.getpid()}-{file.name}")
+    np.savez_compressed(draft, **arrays)
+    os.rename(str(draft) if str(draft).endswith(".npz") else f"{draft}.npz", file)
 
 
-def topics_table():
-    return pd.read_csv(HERE / "topics.csv")
+def texts_to_save(s, ids, shape):
+    "Ids and NLLs as files keep them."
+    return dict(ids=ids.clamp(min=0).numpy().astype(np.uint16).reshape(*shape, ids.shape[-1]),
+                nll=nll_of(s, ids).numpy().astype(np.float16).reshape(shape))
+
+
+# One SAE
+
+
+def draw(live, seed=0):
+    "Random latents, and others from which the tails are taken."
+    order = np.random.default_rng(seed).permutation(live)
+    n = min(PART * max(PARTS.values()), len(order) // 2)
+    return order[:n], order[n:n + N_POOL]
+
+
+def save_vectors(t, name, latents, file, unit):
+    "Directions of latents, from which their texts are written; and the words that the directions write."
+    place = res / name
+    known = json.loads((place / "lens.json").read_text()) if (place / "lens.json").exists() else {}
+    lens = dict(zip(map(str, latents), logit_lens(t, latents, 20).tolist()))
+    (place / "lens.json").write_text(json.dumps(known | lens))
+    vectors = decoder_rows(t, latents).float().cpu().numpy().astype(np.float16)
+    save(place / f"{file}.npz", latents=np.array(latents), vectors=vectors, unit=unit, block=t.layer)
+
+
+def scored(t, stats, random, pool):
+    "Latents of an SAE with their scores: random ones, and the tails of others."
+    scores = latent_scores(t, [*random, *pool], stats=stats, n_tokens=20, chunk=512)
+    rest = scores.loc[pool]
+    groups = dict(random=random, low=rest.delta_c.nsmallest(N_TAIL).index,
+                  high=rest.delta_c.nlargest(N_TAIL).index, output=rest.output_score.nlargest(N_TAIL).index)
+    chosen = pd.DataFrame(
+        [dict(latent=int(l), group=g, order=i) for g, ls in groups.items() for i, l in enumerate(ls)])
+    return chosen.drop_duplicates("latent").set_index("latent").join(scores)
+
+
+def scored_closely(t, stats, chosen):
+    "Every other score, of the first random latents and of the tails."
+    close = chosen.index[(chosen.group != "random") | (chosen.order < N_CLOSE)]
+    by_prefix = latent_scores(t, close, stats=stats, n_tokens=20, unit="prefix", chunk=512)
+    clamped = latent_scores(t, close, stats=stats, n_tokens=20, intervention=Clamp(), chunk=512)
+    chosen = chosen.join(by_prefix[["delta_c", "output_score", "kl"]], rsuffix="_prefix")
+    chosen = chosen.join(clamped[["delta_c", "output_score", "p_int"]], rsuffix="_clamp")
+    chosen = chosen.join(input_score(t, close, stats=stats)[["input_score", "input_score_next"]])
+    chosen = chosen.join(unembedding_alignment(t, close))
+    return chosen.join(retention(t, close, stats), rsuffix="_retention")
 
 
 @torch.no_grad()
-def topic_latents(t, top=3):
-    "Latents [n_topics, top] that best tell a topic's examples (the first half) from the other topics', by AUROC-like d'."
-    d = topics_table()
-    d["half"] = d.groupby("topic").cumcount() % 2
-    d = d[d.half == 0]
-    z = torch.stack(
-        [
-            (t.encode(t.resid(t.tokens(x), pos=slice(1, None))[0]).float() > 0).float().mean(0)
-            for x in d.example
-        ]
-    )
-    names = list(dict.fromkeys(d.topic))
-    best = []
-    for n in names:
-        own = torch.tensor((d.topic == n).to_numpy(), device=z.device)
-        gap = (z[own].mean(0) - z[~own].mean(0)) / (z.std(0) + 0.02)
-        best.append(gap.topk(top).indices)
-    return names, torch.stack(best)
+def worst_row(t, table, unrelated):
+    "As `worst_case`, and the smallest overlap among tokens that move the LM's answer by no more than so much."
+    z, z_other = t.encode(torch.stack([table.base.to(t.device), unrelated]).float())
+    own, foreign = _only_in(z, z_other, 5), _only_in(z_other, z, 5)
+    after = after_tokens(t, table, [z, z_other], torch.cat([own, foreign]), batch=16384)
+    left, towards = after.overlaps[:, 0], after.overlaps[:, 1]
+    off, on = ~after.on[:, :len(own)], after.on[:, len(own):]
+    at = int(left.argmin())
+    row = dict(unrelated=overlap(z[None], z_other).item(), median=left.median().item(), worst=left[at].item(),
+               worst_token=int(table.tokens[at]), worst_kl=table.kl[at].item(), targeted=towards.max().item(),
+               on=_share(on), on_possible=_share(on.any(0)), off=_share(off), off_possible=_share(off.any(0)),
+               active=int((z > 0).sum()))
+    for limit in LIMITS:
+        allowed = table.kl <= limit
+        row |= {f"worst_kl_{limit}": left[allowed].min().item() if allowed.any() else 1.0,
+                f"median_kl_{limit}": left[allowed].median().item() if allowed.any() else 1.0,
+                f"targeted_kl_{limit}": towards[allowed].max().item() if allowed.any() else 0.0,
+                f"n_kl_{limit}": int(allowed.sum())}
+    return row
 
 
-def write_topic_latents(t, n, unit, prompts, res):
-    names, found = topic_latents(t, 1 if fake else 3)
-    vec = decoder_rows(t, found.flatten().tolist()).float()
-    ids = steered(t, vec, unit, prompts, 40_000_000)
-    shape = (*found.shape, len(SHARES), len(prompts))
-    save(
-        res / n / "topic_texts.npz",
-        ids=ids.numpy().astype(np.uint16).reshape(*shape, NEW),
-        nll=nll_of(t, ids).numpy().astype(np.float16).reshape(shape),
-        latents=found.cpu().numpy(),
-        topics=np.array(names),
-        shares=np.array(SHARES),
-        unit=unit,
-    )
+def attacked(): return pairs()[:N_TEXTS].itertuples()
 
 
-def write_baselines(t, n, stats, latents, unit, prompts, res):
-    "Texts of DiffMean directions of latents' examples, and of prompts that ask for their words."
-    concepts = concepts_of(t, latents, stats)
-    with_examples = [l for l in latents if concepts[l].examples]
-    snippets = corpus_snippets(t, stats)
-    vec = torch.stack([diffmean(t, str(l), concepts[l].examples, snippets).vector for l in with_examples])
-    ids = steered(t, vec.to(t.device), unit, prompts, 80_000_000)
-    shape = (len(with_examples), len(SHARES), len(prompts))
-    asks = [prompting_for(concepts[l]) for l in with_examples]
-    asked = [a.template.format(prompt=p, concept=a.concept) for a in asks for p in prompts]
-    seeds = list(range(90_000_000, 90_000_000 + len(asked)))
-    ids2 = t.with_sae(None, layer=t.layer).generate(
-        rows_of_prompts(t, asked), NEW, 1.0, 200, seeds, chunk=2048
-    ).cpu()
-    save(
-        res / n / "baselines.npz",
-        diffmean=ids.clamp(min=0).numpy().astype(np.uint16).reshape(*shape, NEW),
-        diffmean_nll=nll_of(t, ids).numpy().astype(np.float16).reshape(shape),
-        prompting=ids2.clamp(min=0).numpy().astype(np.uint16).reshape(len(with_examples), len(prompts), NEW),
-        prompting_nll=nll_of(t, ids2).numpy().astype(np.float16).reshape(len(with_examples), len(prompts)),
-        latents=np.array(with_examples),
-    )
+def table_of(s, row):
+    "A text's table at the subject's block, with the KL that the block 23 table holds."
+    moved = torch.load(out / "kept" / f"kl-{row.id}.pt")  # first: without it there is nothing to do
+    table = every_token(s, row.x1, tokens=s.vocab[:64] if FAKE else None)
+    table.kl = moved
+    table.resid = table.resid.to(s.device)
+    return table
 
 
-def measure(s, names, folder, layer, heldout):
-    subjects = {n: s.with_sae(load_sae(folder / n, "cpu" if fake else "cuda"), layer=s.layer) for n in names}
-    if fake:
-        for t in subjects.values():
-            t.sae.to("cuda")
-    t0 = time.time()
-    res = out / "saes"
-    res.mkdir(parents=True, exist_ok=True)
-    q = quality(subjects, heldout, 16)
-    q["text"] = "written by the LM"
-    wiki = contexts_of(s, (HERE / "wiki.txt").read_text().split("\n\n")[:200])
-    wiki = evenly(wiki, 64)
-    q2 = quality(subjects, wiki, 16)
-    q2["text"] = "encyclopaedia"
-    pd.concat([q, q2]).rename_axis("sae").to_csv(res / f"quality-{names[0]}.csv")
-    log(names[0], "quality", f"{time.time() - t0:.0f} s", q.fvu.round(2).tolist(), q.l0.round(0).tolist())
-    t0 = time.time()
-    stats = latent_stats_of(subjects, n_contexts=8 if fake else 512)
-    for n in names:
-        save_stats(stats[n], res / n / "stats")
-    unit = residual_norm(s)
+def write_choices(t, name, stats, unit):
+    "Texts of the latents that three rules choose for each topic."
+    halves = topic_halves(topics())
+    ways = {"AUROC": topic_latents(t, halves, 1), "F1": supervised_latents(t, halves, 1, 1, stats=stats),
+            "F1, then output score": supervised_latents(t, halves, 1, stats=stats)}
+    table = pd.concat([d.assign(choice=way) for way, d in ways.items()])[["choice", "topic", "latent"]]
     prompts = prompts_used()
-    sample = {}
+    ids = steered(t, decoder_rows(t, table.latent.tolist()).float(), unit, prompts, 40_000_000, TOPIC_SHARES)
+    shape = (len(table), len(TOPIC_SHARES), len(prompts))
+    save(res / name / "choice_texts.npz", **texts_to_save(t, ids, shape), shares=np.array(TOPIC_SHARES),
+         **{c: table[c].to_numpy() for c in table})
+
+
+class Timed:
+    "What took how long."
+
+    def __init__(self): self.t = time.time()
+
+    def __call__(self, *words):
+        log(*words, f"{time.time() - self.t:.0f} s")
+        self.t = time.time()
+
+
+def measure(s, names, folder, seed):
+    "What is needed to write texts comes first, and what takes longest last."
+    subjects = {n: s.with_sae(load_sae(folder / n, DEVICE), layer=s.layer) for n in names}
+    timed = Timed()
+    stats = latent_stats_of(subjects, n_contexts=N_CONTEXTS)
+    unit = kept(out / "kept" / f"unit-{s.layer}.pt", lambda: residual_norm(s))
+    drawn, tables = {}, {}
     for n, t in subjects.items():
-        try:
-            live = stats[n].live(0 if fake else 15)
-            rng = np.random.default_rng(0)
-            some = live if len(live) <= 1000 else live[np.sort(rng.choice(len(live), 1000, replace=False))]
-            scores = latent_scores(t, some, stats=stats[n], n_tokens=20)
-            by_prefix = latent_scores(t, some, stats=stats[n], n_tokens=20, unit="prefix")
-            scores = scores.join(by_prefix[["delta_c", "output_score", "kl"]], rsuffix="_prefix")
-            clamped = latent_scores(t, some, stats=stats[n], n_tokens=20, intervention=Clamp())
-            scores = scores.join(clamped[["delta_c", "output_score", "p_int"]], rsuffix="_clamp")
-            groups = dict(
-                random=scores.sample(min(N_LAT, len(scores)), random_state=0).index,
-                low=scores.delta_c.nsmallest(N_TAIL).index,
-                high=scores.delta_c.nlargest(N_TAIL).index,
-                output=scores.output_score.nlargest(N_TAIL).index,
-            )
-            chosen = pd.DataFrame(
-                [dict(latent=int(l), group=g, order=i) for g, ls in groups.items() for i, l in enumerate(ls)]
-            )
-            chosen = chosen.drop_duplicates("latent").set_index("latent")
-            chosen = chosen.join(scores[[c for c in scores if c not in chosen]])
-            chosen = chosen.join(
-                input_score(t, chosen.index, stats=stats[n])[["input_score", "input_score_next"]]
-            )
-            chosen = chosen.join(unembedding_alignment(t, chosen.index))
-            chosen = chosen.join(retention(t, chosen.index, stats[n]), rsuffix="_retention")
-            chosen["lens"] = [
-                " ".join(map(str, r))
-                for r in __import__("saerob.latents.directions", fromlist=["logit_lens"])
-                .logit_lens(t, chosen.index, 20)
-                .tolist()
-            ]
-            chosen.to_csv(res / n / "latents.csv", float_format="%.6g")
-            sample[n] = chosen.index.tolist()
-        except Exception:
-            traceback.print_exc()
-    log(names[0], "scores", f"{time.time() - t0:.0f} s")
-    t0 = time.time()
-    for n in sample:
-        try:
-            ls = sample[n]
-            vec = decoder_rows(subjects[n], ls).float()
-            seeds = 10_000_000
-            ids = steered(subjects[n], vec, unit, prompts, seeds)
-            nll = nll_of(s, ids)
-            shape = (len(ls), len(SHARES), len(prompts))
-            save(
-                res / n / "texts.npz",
-                ids=ids.clamp(min=0).numpy().astype(np.uint16).reshape(*shape, NEW),
-                nll=nll.numpy().astype(np.float16).reshape(shape),
-                latents=np.array(ls),
-                shares=np.array(SHARES),
-                unit=unit,
-                vectors=vec.cpu().numpy().astype(np.float16),
-            )
-        except Exception:
-            traceback.print_exc()
-    for n in sample:
-        try:
-            write_baselines(subjects[n], n, stats[n], sample[n][:N_BASE], unit, prompts, res)
-        except Exception:
-            traceback.print_exc()
-    for n in sample:
-        try:
-            if n.endswith("-40") or fake:
-                write_topic_latents(subjects[n], n, unit, prompts, res)
-        except Exception:
-            traceback.print_exc()
-    log(names[0], "texts", f"{time.time() - t0:.0f} s")
-    t0 = time.time()
-    # exact worst token, texts as they are ready
+        save_stats(stats[n], res / n / "stats")
+        drawn[n] = draw(stats[n].live(0 if FAKE else 15))
+        save_vectors(t, n, drawn[n][0].tolist(), "vectors", unit)
+    timed(names[0], "stats", [len(random) for random, _ in drawn.values()])
+    for n, t in subjects.items():
+        tables[n] = scored(t, stats[n], *drawn[n])
+        tables[n].to_csv(res / n / "latents.csv", float_format="%.6g")
+        save_vectors(t, n, tables[n].index[tables[n].group != "random"].tolist(), "tails", unit)
+    timed(names[0], "scores")
+    q = quality(subjects, own_heldout(s), 16).assign(text="written by the LM")
+    wiki = contexts_of(s, (HERE / "wiki.txt").read_text().split("\n\n")[:200])
+    q2 = quality(subjects, evenly(wiki, 64), 16).assign(text="encyclopaedia")
+    pd.concat([q, q2]).rename_axis("sae").to_csv(res / f"quality-{names[0]}.csv")
+    timed(names[0], "quality", q.fvu.round(2).tolist(), q.l0.round(0).tolist())
+    for step in (measure_worst, measure_choices, measure_windows, measure_closely):
+        try: step(s, subjects, stats, tables, unit, seed)
+        except Exception: traceback.print_exc()
+        timed(names[0], step.__name__)
+
+
+def measure_worst(s, subjects, *_):
     rows = []
-    for i, row in enumerate(pairs()[: 2 if fake else 8].itertuples()):
-        try:
-            tab = every_token(s, row.x1, tokens=s.vocab[:64] if fake else None)
-            unrelated = s.resid(tokenise(s, row.x2).ids)[0].float()
-            for n, t in subjects.items():
-                rows.append(dict(sae=n, text=row.id, **worst_case(t, tab, unrelated)._asdict()))
-        except Exception:
-            traceback.print_exc()
-    pd.DataFrame(rows).to_csv(res / f"worst-{names[0]}.csv", index=False, float_format="%.5g")
-    log(names[0], "worst", f"{time.time() - t0:.0f} s")
-    t0 = time.time()
-    try:
-        w = windows(
-            {n: subjects[n] for n in sample}, sample, corpus_contexts(s, n_contexts=8 if fake else 512)
-        )
-        for n in sample:
-            kept = {k: v for k, v in vars(w[n]).items() if k != "contexts"}
-            pickle.dump(kept, gzip.open(res / n / "windows.pkl.gz", "wb"))
-    except Exception:
-        traceback.print_exc()
-    log(names[0], "windows", f"{time.time() - t0:.0f} s")
+    for row in attacked():
+        try: table = table_of(s, row)
+        except FileNotFoundError as e:
+            log("no table", row.id, e)
+            continue
+        unrelated = s.resid(tokenise(s, row.x2).ids)[0].float()
+        for n, t in subjects.items():
+            try: rows.append(dict(sae=n, text=row.id, **worst_row(t, table, unrelated)))
+            except Exception as e: log("worst", n, row.id, repr(e)[:200])
+    pd.DataFrame(rows).to_csv(res / f"worst-{next(iter(subjects))}.csv", index=False, float_format="%.5g")
 
 
-if "fake" in sys.argv:
-    fakecuda.start()
-out.mkdir(parents=True, exist_ok=True)
-if what == "write":
-    k, n, rows = map(int, args[:3])
+def measure_choices(s, subjects, stats, tables, unit, seed):
+    for n, t in subjects.items():
+        if not seed and (n.endswith("-40") or FAKE): write_choices(t, n, stats[n], unit)
+
+
+def measure_windows(s, subjects, stats, tables, *_):
+    sample = {n: d.index[(d.group == "random") & (d.order < N_CLOSE)].tolist() for n, d in tables.items()}
+    drawn = windows(subjects, sample, corpus_contexts(s, n_contexts=N_CONTEXTS))
+    encoder = WindowEncoder(device=DEVICE)
+    for n in sample: interpretability(s, drawn=drawn[n], encoder=encoder).to_csv(res / n / "interp.csv")
+
+
+def measure_closely(s, subjects, stats, tables, *_):
+    for n, t in subjects.items():
+        scored_closely(t, stats[n], tables[n]).to_csv(res / n / "latents.csv", float_format="%.6g")
+
+
+def stage_row(layer, arch, seed):
+    layer, seed = int(layer), int(seed)
+    s = subject(layer)
+    timed = Timed()
+    acts = torch.from_numpy(np.load(acts_file(layer))).to(DEVICE)
+    timed("acts", layer, arch, tuple(acts.shape))
+    weights = 1000 * seed + 100 * ARCH_SEED[arch.split("-")[0]]
+    label = arch.replace("-", "")
+    members = [(f"block{layer}-{label}-{l0}" + (f"-seed{seed}" if seed else ""), arch, l0, weights + i)
+               for i, l0 in enumerate(L0S)]
+    curves = train_members(s, acts, members, out / "trained")
+    timed("trained", layer, arch)
+    curves.to_csv(out / f"curves-{layer}-{label}-{seed}.csv", index=False, float_format="%.4g")
+    del acts
+    if DEVICE == "cuda": torch.cuda.empty_cache()
+    measure(s, [m[0] for m in members], out / "trained", seed)
+    log("DONE", layer, arch, seed)
+
+
+# What all SAEs share
+
+
+def stage_write(k, n, rows):
+    "Texts by the LM."
+    k, n, rows = int(k), int(n), int(rows)
     s = subject(0)
     CORPUS.mkdir(parents=True, exist_ok=True)
-    length = 128
     for b in range(k, 1000, n):
-        if b * rows >= int(os.environ.get("TEXTS", 32768)):
-            break
-        t0 = time.time()
+        if b * rows >= int(os.environ.get("TEXTS", 49152)): break
+        timed = Timed()
         seeds = list(range(b * rows, (b + 1) * rows))
-        y = s.generate([[s.bos_id]] * rows, length - 1, temperature=0.9, top_k=100, seeds=seeds, chunk=rows)
+        y = s.generate([[s.bos_id]] * rows, 127, temperature=0.9, top_k=100, seeds=seeds, chunk=rows)
         y = torch.cat([torch.full((rows, 1), s.bos_id), y.cpu().clamp(min=0)], 1).numpy().astype(np.uint16)
-        np.save(CORPUS / f".{b:03}.npy", y)
-        os.rename(CORPUS / f".{b:03}.npy", CORPUS / f"{b:03}.npy")
-        log("wrote", b, y.shape, f"{time.time() - t0:.0f} s")
-elif what == "tables":
-    layers = [int(a) for a in args]
-    for row in pairs()[: 2 if fake else 8].itertuples():
-        for layer in layers:
-            s = subject(layer) if row.Index == 0 or fake else s_of[layer]
-            s_of = globals().setdefault("s_of", {})
-            s_of[layer] = s
-            t0 = time.time()
-            every_token(s, row.x1, tokens=s.vocab[:64] if fake else None)
-            log("table", layer, row.id, f"{time.time() - t0:.1f} s")
-elif what == "row":
-    layer, arch, seed = int(args[0]), args[1], int(args[2])
-    s = subject(layer)
-    train_, heldout = corpus(s)
-    t0 = time.time()
-    acts = acts_of(layer)
-    log("acts", layer, arch, tuple(acts.shape), f"{time.time() - t0:.0f} s")
-    l0s = (4, 8) if fake else L0S
-    members = [
-        (
-            f"block{layer}-{arch}-{l0}" + (f"-seed{seed}" if seed else ""),
-            arch,
-            l0,
-            1000 * seed + 100 * ARCH_SEED[arch.split("-")[0]] + i,
-        )
-        for i, l0 in enumerate(l0s)
-    ]
-    t0 = time.time()
-    folder = out / "trained"
-    curves = train_members(s, acts, members, folder)
-    log("trained", layer, arch, f"{time.time() - t0:.0f} s")
-    curves.to_csv(out / f"curves-{layer}-{arch}-{seed}.csv", index=False, float_format="%.4g")
-    del acts
-    if not fake:
-        torch.cuda.empty_cache()
-    measure(s, [m[0] for m in members], folder, layer, heldout)
-    log("DONE", layer, arch, seed)
-elif what == "acts":
-    s = subject(int(args[0]))
-    t0 = time.time()
-    write_acts(s, corpus(s)[0], acts_file(int(args[0])))
-    log("acts", args[0], f"{time.time() - t0:.0f} s")
-elif what == "extra":
-    for layer in [1] if fake else [int(a) for a in args]:
-        s = subject(layer)
-        train_, heldout = corpus(s)
-        if not acts_file(layer).exists():
-            write_acts(s, train_, acts_file(layer))
-        acts = acts_of(layer)
-        acts_file(layer).unlink()
-        name = f"block{layer}-topk-40"
-        train_members(s, acts, [(name, "topk", 4 if fake else 40, 2)], out / "trained")
-        del acts
-        if not fake:
-            torch.cuda.empty_cache()
-        measure(s, [name], out / "trained", layer, heldout)
-        log("DONE", layer)
-elif what == "base":
-    topics = topics_table()
-    topics["half"] = topics.groupby("topic").cumcount() % 2
-    names = list(dict.fromkeys(topics.topic))
-    asks = topics.drop_duplicates("topic").request.tolist()
-    if fake:
-        names = names[:2]
+        np.save(CORPUS / f"draft-{b:03}.npy", y)
+        os.rename(CORPUS / f"draft-{b:03}.npy", CORPUS / f"{b:03}.npy")
+        timed("wrote", b, y.shape)
+
+
+def stage_base(*layers):
+    "Unsteered texts, and at every block random directions and DiffMean of topics."
     prompts = prompts_used()
-    for layer in map(int, args):
-        t0 = time.time()
+    halves = topic_halves(topics())
+    for i, layer in enumerate(map(int, layers)):
         s = subject(layer)
-        unit = residual_norm(s)
-        g = torch.Generator().manual_seed(0)
-        random = torch.randn(30, s.d_model, generator=g).to(s.device)
+        corpus_contexts(s, n_contexts=N_CONTEXTS)
+        if not i:
+            kept(out / "kept" / "brown.pt", lambda: brown_contexts(s))
+            rows = [r for r in rows_of_prompts(s, prompts) for _ in range(10)]
+            ids = s.generate(rows, NEW, 1.0, 200, list(range(30_000_000, 30_000_000 + len(rows)))).cpu()
+            save(out / "base" / "unsteered.npz", **texts_to_save(s, ids, (len(rows),)))
+        unit = kept(out / "kept" / f"unit-{layer}.pt", lambda: residual_norm(s))
+        random = torch.randn(N_RANDOM, s.d_model, generator=torch.Generator().manual_seed(0))
         ids = steered(s, random, unit, prompts, 20_000_000)
-        save(
-            out / "base" / f"random-{layer}.npz",
-            ids=ids.numpy().astype(np.uint16),
-            nll=nll_of(s, ids).numpy(),
-            shares=np.array(SHARES),
-            unit=unit,
-        )
-        first = topics[topics.half == 0]
-        vec = torch.stack(
-            [
-                diffmean(
-                    s, n, first.example[first.topic == n].tolist(), first.example[first.topic != n].tolist()
-                ).vector
-                for n in names
-            ]
-        )
-        ids = steered(s, vec.to(s.device), unit, prompts, 50_000_000)
-        shape = (len(names), len(SHARES), len(prompts))
-        save(
-            out / "base" / f"diffmean-{layer}.npz",
-            ids=ids.numpy().astype(np.uint16).reshape(*shape, NEW),
-            nll=nll_of(s, ids).numpy().reshape(shape),
-            topics=np.array(names),
-            shares=np.array(SHARES),
-            unit=unit,
-        )
-        if layer == int(args[0]):
-            rows = [r for r in rows_of_prompts(s, asks) for _ in range(10)]
-            ids = s.generate(
-                rows, NEW, 1.0, 200, list(range(60_000_000, 60_000_000 + len(rows))), chunk=1024
-            ).cpu()
-            save(
-                out / "base" / "requests.npz",
-                ids=ids.numpy().astype(np.uint16),
-                nll=nll_of(s, ids).numpy(),
-                asks=np.array(asks),
-            )
-            both = [f"{p}\n\n{a}" for a in asks for p in prompts]
-            ids = s.generate(
-                rows_of_prompts(s, both),
-                NEW,
-                1.0,
-                200,
-                list(range(70_000_000, 70_000_000 + len(both))),
-                chunk=1024,
-            ).cpu()
-            save(out / "base" / "appended.npz", ids=ids.numpy().astype(np.uint16), nll=nll_of(s, ids).numpy())
-            ids = s.generate(
-                [r for r in rows_of_prompts(s, prompts) for _ in range(10)],
-                NEW,
-                1.0,
-                200,
-                list(range(30_000_000, 30_000_000 + 10 * len(prompts))),
-                chunk=1024,
-            ).cpu()
-            save(
-                out / "base" / "unsteered.npz", ids=ids.numpy().astype(np.uint16), nll=nll_of(s, ids).numpy()
-            )
-        log("base", layer, f"{time.time() - t0:.0f} s", unit)
+        save(out / "base" / f"random-{layer}.npz", shares=np.array(SHARES), unit=unit,
+             **texts_to_save(s, ids, (N_RANDOM, len(SHARES), len(prompts))))
+        vectors = []
+        for topic, texts in halves.made_from.items():
+            others = [x for other, xs in halves.made_from.items() if other != topic for x in xs]
+            vectors.append(diffmean(s, topic, texts, others).vector)
+        ids = steered(s, torch.stack(vectors), unit, prompts, 50_000_000, TOPIC_SHARES)
+        save(out / "base" / f"diffmean-{layer}.npz", topics=np.array(list(halves.made_from)), unit=unit,
+             shares=np.array(TOPIC_SHARES),
+             **texts_to_save(s, ids, (len(vectors), len(TOPIC_SHARES), len(prompts))))
+        log("base", layer, unit)
+
+
+def stage_tables(*layers):
+    "Every token after some texts, at every block; and how far each moves the LM's answer."
+    layers = sorted(map(int, layers))
+    subjects = {layer: subject(layer) for layer in layers}
+    for row in attacked():
+        timed = Timed()
+        for layer, s in reversed(subjects.items()):
+            last = layer == layers[-1]
+            table = every_token(s, row.x1, tokens=s.vocab[:64] if FAKE else None, answers=last)
+            if last:
+                (out / "kept").mkdir(parents=True, exist_ok=True)
+                torch.save(table.kl.clone(), out / "kept" / f"kl-{row.id}.pt")
+        timed("table", row.id, len(table.tokens))
+
+
+def stage_acts(layer):
+    s = subject(int(layer))
+    timed = Timed()
+    write_acts(s, training_texts(s)[0], acts_file(int(layer)))
+    timed("acts", layer)
+
+
+# Workers: they take what is ready, the most important first
+
+
+def claimed(folder, name):
+    "Is this piece of work ours?"
+    (out / folder).mkdir(parents=True, exist_ok=True)
+    try: (out / folder / name).mkdir()
+    except FileExistsError: return False
+    return True
+
+
+def stopped(): return (out / "stop").exists()
+
+
+def importance(name, part):
+    "What is written first: first parts before second ones, first seeds, the block in the middle."
+    return int(part) if part != "tails" else 1.5, "l2" in name, "seed" in name, "block23" in name, name
+
+
+def block_of(name): return int(name.split("-")[0].removeprefix("block"))
+
+
+def parts_of(name):
+    "Parts whose directions are there."
+    parts = [str(p) for p in range(PARTS[block_of(name)])]
+    return parts + ["tails"] if (res / name / "tails.npz").exists() else parts
+
+
+def take_turns(folder, there, work):
+    "Take what nobody has taken, the most important first, until told to stop."
+    while not (out / "stop").exists():
+        for name, part in sorted(there(), key=lambda x: importance(*x)):
+            if not claimed(folder, f"{name}-{part}"): continue
+            try: work(name, part)
+            except Exception: traceback.print_exc()
+            break
+        else:
+            if FAKE: return
+            time.sleep(0.5)
+
+
+def stage_texts(*_):
+    "Write the texts of a part of an SAE's latents, and what stands beside them."
+    subjects = {}
+
+    def work(name, part):
+        layer = block_of(name)
+        if layer not in subjects: subjects[layer] = subject(layer)
+        write_part(subjects[layer], name, part)
+
+    take_turns("claims-texts",
+               lambda: [(f.parent.name, p) for f in res.glob("*/vectors.npz") for p in parts_of(f.parent.name)],
+               work)
+
+
+def write_part(s, name, part):
+    timed = Timed()
+    z = np.load(res / name / ("tails.npz" if part == "tails" else "vectors.npz"))
+    at = slice(None) if part == "tails" else slice(int(part) * PART, (int(part) + 1) * PART)
+    latents, unit, prompts = z["latents"][at].tolist(), float(z["unit"]), prompts_used()
+    if not latents: return
+    seed = 10_000_000 + (9_000_000 if part == "tails" else 100_000 * int(part))
+    ids = steered(s, torch.from_numpy(z["vectors"][at].astype(np.float32)), unit, prompts, seed)
+    if part == "0":
+        try: write_baselines(s, name, latents[:N_BASE], unit, prompts)
+        except Exception: traceback.print_exc()
+    save(res / name / f"texts-{part}.npz", **texts_to_save(s, ids, (len(latents), len(SHARES), len(prompts))),
+         latents=np.array(latents), shares=np.array(SHARES), unit=unit)
+    timed("texts", name, part, len(ids))
+
+
+def write_baselines(s, name, latents, unit, prompts):
+    "Texts of DiffMean directions of latents' examples, and of prompts that ask for their words."
+    from rating import concept_at
+
+    stats = load_stats(res / name / "stats")
+    lens = json.loads((res / name / "lens.json").read_text())
+    contexts = stats.contexts(s).ids
+    concepts = {i: concept_at(s, i, contexts, stats.places(i), lens[str(i)]) for i in latents}
+    there = [latent for latent in latents if concepts[latent].examples]
+    snippets = corpus_snippets(s, stats)
+    vectors = [diffmean(s, str(latent), concepts[latent].examples, snippets).vector for latent in there]
+    ids = steered(s, torch.stack(vectors), unit, prompts, 80_000_000)
+    asks = [prompting_for(concepts[latent]) for latent in there]
+    asked = [a.template.format(prompt=p, concept=a.concept) for a in asks for p in prompts]
+    seeds = list(range(90_000_000, 90_000_000 + len(asked)))
+    ids2 = s.generate(rows_of_prompts(s, asked), NEW, 1.0, 200, seeds, chunk=1024).cpu()
+    first = texts_to_save(s, ids, (len(there), len(SHARES), len(prompts)))
+    second = texts_to_save(s, ids2, (len(there), len(prompts)))
+    save(res / name / "baselines.npz", diffmean=first["ids"], diffmean_nll=first["nll"],
+         prompting=second["ids"], prompting_nll=second["nll"], latents=np.array(there))
+
+
+def stage_rate(*_):
+    "Rate the texts that are there, with the functions of the notebook."
+    from rating import judge_of, rate_part, save_part
+    from saerob.judging import offline
+
+    first = offline._sentence_encoder()
+    if DEVICE == "cuda": first.half()
+    encode = first.encode
+    first.encode = lambda texts, **options: encode(texts, **(options | dict(batch_size=512))).astype(np.float32)
+    s = subject(0)
+    judge = judge_of(s, out)
+
+    def work(name, part):
+        timed = Timed()
+        rated, latents, words = rate_part(s, judge, out, name, part, min(N_CLOSE, N_RANDOM))
+        save_part(out, name, part, rated, latents, words)
+        timed("rated", name, part, len(rated), rated.groupby("condition").score.mean().round(3).to_dict())
+
+    take_turns("claims-rate",
+               lambda: [(f.parent.name, f.stem.removeprefix("texts-")) for f in res.glob("*/texts-*.npz")], work)
+
+
+STAGES = dict(write=stage_write, base=stage_base, tables=stage_tables, acts=stage_acts, row=stage_row,
+              texts=stage_texts, rate=stage_rate)
+out.mkdir(parents=True, exist_ok=True)
+STAGES[what](*args)

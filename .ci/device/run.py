@@ -1,4 +1,4 @@
-"""python run.py MOST: runs the plan's jobs as processes of their own, most important first; logs in /tmp/res/log."""
+"""python run.py: starts the plan's jobs as processes of their own, most important first; logs in /tmp/res/log."""
 
 import os, subprocess, sys, time
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 H = str(Path(__file__).resolve().parent)
 R = Path("/tmp/res")
 (R / "log").mkdir(parents=True, exist_ok=True)
-MOST = int(sys.argv[1])
 free = os.statvfs("/dev/shm")
 ACTS = "/dev/shm" if free.f_bavail * free.f_frsize > 30e9 else "/tmp/acts"
 Path(ACTS).mkdir(exist_ok=True)
@@ -14,7 +13,6 @@ env = dict(
     os.environ,
     CORPUS="/tmp/corpus",
     ACTS=ACTS,
-    TEXTS=os.environ.get("TEXTS", "49152"),
     OMP_NUM_THREADS="2",
     PYTHONUNBUFFERED="1",
     PYTORCH_CUDA_ALLOC_CONF="expandable_segments:True",
@@ -22,30 +20,42 @@ env = dict(
 )
 P = sys.executable
 G = "/tmp/res/grid"
-N = 3
-ALWAYS = lambda: True
+memory = subprocess.run(["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
+                        capture_output=True, text=True).stdout.split()
+LARGE = not memory or int(memory[0]) > 100_000
+ROWS = 6 if LARGE else 3  # rows of SAEs at a time
+N = 3  # processes that write the corpus
+RATERS = 4  # at first, and as many more when few rows are left
+WRITERS = 3 if LARGE else 2
+late = Path("/tmp/up/late").exists  # what raters need has arrived
 corpus = lambda: not any(n.startswith("write") for n in waiting + list(running))
-acts = lambda layer: lambda: Path(ACTS, f"acts-{layer}.npy").exists()
+acts = lambda layer: lambda: Path(ACTS, f"acts-{layer}.npy").exists() and few("row", ROWS)
+few = lambda kind, n: sum(name.startswith(kind) for name in running) < n
+done = lambda *names: lambda: not any(n in names for n in waiting + list(running))
+ALWAYS = lambda: True
 jobs = []  # name, argv, may it start?
 for k in range(N):
     jobs.append((f"write{k}", ["grid.py", "write", G, str(k), str(N), "4096"], ALWAYS))
-jobs.append(("base15", ["grid.py", "base", G, "15"], ALWAYS))
-jobs.append(("protocol0", ["protocol.py", "/tmp/res/protocol", "0", "1"], ALWAYS))
+jobs.append(("base", ["grid.py", "base", G, "15", "23"], ALWAYS))
+jobs.append(("tables", ["grid.py", "tables", G, "15", "23"], ALWAYS))
 jobs.append(("acts15", ["grid.py", "acts", G, "15"], corpus))
-for arch in ("topk", "jumprelu", "batchtopk", "relu", "gated"):
-    jobs.append((f"row-15-{arch}", ["grid.py", "row", G, "15", arch, "0"], acts(15)))
 jobs.append(("acts23", ["grid.py", "acts", G, "23"], corpus))
-jobs.append(("tables", ["grid.py", "tables", G, "15", "23"], corpus))
-for arch in ("topk", "jumprelu", "batchtopk", "relu", "gated"):
-    jobs.append((f"row-23-{arch}", ["grid.py", "row", G, "23", arch, "0"], acts(23)))
-jobs.append(("base2", ["grid.py", "base", G, "23", "8", "12", "19"], ALWAYS))
-jobs.append(("extra", ["grid.py", "extra", G, "8", "12", "19"], corpus))
-for arch in ("topk", "jumprelu"):
-    jobs.append((f"row-15-{arch}-1", ["grid.py", "row", G, "15", arch, "1"], acts(15)))
-for arch in ("topk", "jumprelu"):
-    jobs.append((f"row-23-{arch}-1", ["grid.py", "row", G, "23", arch, "1"], acts(23)))
-for arch in ("topk-l2", "jumprelu-l2"):
-    jobs.append((f"row-15-{arch}", ["grid.py", "row", G, "15", arch, "0"], acts(15)))
+ARCHS = ("topk", "jumprelu", "batchtopk", "relu", "gated")
+PLAN = [(15, arch, 0) for arch in ARCHS] + [(23, arch, 0) for arch in ARCHS]
+PLAN += [(layer, arch, 1) for layer in (15, 23) for arch in ("topk", "jumprelu")] + [(15, "topk-l2", 0)]
+for layer, arch, seed in PLAN:
+    jobs.append((f"row-{layer}-{arch}-{seed}", ["grid.py", "row", G, str(layer), arch, str(seed)], acts(layer)))
+first_row = lambda: any(Path(G, "saes").glob("*/vectors.npz"))
+for k in range(WRITERS):
+    jobs.append((f"texts{k}", ["grid.py", "texts", G], first_row))
+first_texts = lambda: late() and any(Path(G, "saes").glob("*/texts-*.npz"))
+for k in range(RATERS):
+    jobs.append((f"rate{k}", ["grid.py", "rate", G], first_texts))
+few_left = lambda: first_texts() and few("row", 3) and not any(n.startswith("row") for n in waiting)
+for k in range(RATERS, 2 * RATERS):
+    jobs.append((f"rate{k}", ["grid.py", "rate", G], few_left))
+for lane in ("replacement", "held", "effort"):
+    jobs.append((f"lane-{lane}", ["lanes.py", "/tmp/res/runs", lane], lambda: late() and few("lane", 2)))
 running = {}
 t0 = time.time()
 
@@ -62,8 +72,6 @@ while jobs or running:
             note(name, f"rc={p.returncode}")
     waiting = [j[0] for j in jobs]
     for j in list(jobs):
-        if len(running) >= MOST:
-            break
         if not j[2]():
             continue
         log = open(R / "log" / f"{j[0]}.log", "a")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from types import SimpleNamespace
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 from fastcore.basics import patch
@@ -22,6 +23,7 @@ from fastcore.basics import patch
 from ..core import checks
 from ..core.assets import in_reach, smollm2
 from ..core.texts import SHIPPED, data_path
+from .identity import _lm_weights, _summary
 from .subject import Subject, SubjectError, layer_of  # noqa: F401 (offered here too)
 
 # %% ../../nbs/model/loading.ipynb #df357690
@@ -323,7 +325,7 @@ def _check_lm(lm, info: dict, what: str) -> None:
         raise SubjectError(f"{what} has {name} of shape {tuple(found)}, but its configuration says "
                            f"{tuple(wanted)}: its files belong to another LM.")
     for name, weight in lm.named_parameters():
-        if not torch.isfinite(weight).all():
+        if not checks.all_finite(weight):
             raise SubjectError(f"{what} holds NaN or infinite values in {name}: its file is damaged.")
 
 # %% ../../nbs/model/loading.ipynb #10ad0014
@@ -402,6 +404,41 @@ def _read_lm(model: str|Path,  # Hugging Face id or local folder
         raise SubjectError(f"{what} could not be loaded ({type(error).__name__}): "
                            f"{_first_line(error)}") from None
 
+# %% ../../nbs/model/loading.ipynb #ru5e0002
+_IN_USE = WeakValueDictionary()  # what was asked for, to the LM that was read
+_LOADED = WeakKeyDictionary()  # an LM to what was read with it, a `_Loaded`
+
+class _Loaded:
+    "What belongs to an LM: its tokenizer, the state of both when they were read, and what follows from them."
+    def __init__(self, lm, tokenizer):
+        self.tokenizer = tokenizer
+        self.state = _state(lm, tokenizer)
+        self.shared = {}  # see `Subject`
+
+def _state(lm, tokenizer) -> list:
+    "What must not have changed: weights, place, configuration, hooks and tokenizer."
+    hooked = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in lm.modules())
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    cut = backend.to_str() if backend is not None else len(tokenizer)
+    return [_summary(_lm_weights(lm)), str(lm.device), str(lm.config), str(lm.generation_config), hooked,
+            tokenizer.chat_template, tokenizer.all_special_ids, cut]
+
+# %% ../../nbs/model/loading.ipynb #ru5e0003
+def _files(folder: Path) -> list:
+    "Names, sizes and times of the files of a folder."
+    return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.iterdir()) if f.is_file()]
+
+def _lm_of(model: str|Path, device: str, dtype: str, trust_remote_code: bool):
+    "The LM that was asked for: one from a folder that is in use unchanged, or else read; see `_LOADED`."
+    folder = Path(model)
+    key = (str(folder.resolve()), *_files(folder), device, dtype) if folder.is_dir() else None
+    lm = _IN_USE.get(key)
+    if lm is not None and _LOADED[lm].state == _state(lm, _LOADED[lm].tokenizer): return lm
+    lm, tokenizer = _read_lm(model, device, dtype, trust_remote_code)
+    _LOADED[lm] = _Loaded(lm, tokenizer)
+    if key: _IN_USE[key] = lm
+    return lm
+
 # %% ../../nbs/model/loading.ipynb #6d7aa491
 @patch(cls_method=True)
 def load(cls: Subject,
@@ -421,8 +458,11 @@ def load(cls: Subject,
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if sae is None and model is None and layer is None and hook is None: sae = DEFAULT_SAE
     sae = load_sae(sae, device) if sae is not None else None
-    lm, tokenizer = _read_lm(smollm2() if model is None else model, device, dtype, trust_remote_code)
-    return cls(lm, tokenizer, sae, layer, prepend_bos, hook)
+    lm = _lm_of(smollm2() if model is None else model, device, dtype, trust_remote_code)
+    known = _LOADED[lm]
+    made = cls(lm, known.tokenizer, sae, layer, prepend_bos, hook)
+    made._shared = known.shared
+    return made
 
 # %% ../../nbs/model/loading.ipynb #fd1e2f62
 @patch(as_prop=True)

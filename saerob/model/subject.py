@@ -170,7 +170,7 @@ def _check_sae(self: Subject) -> None:
     is_module = isinstance(self.sae, torch.nn.Module)
     weights = dict(self.sae.named_parameters()) if is_module else {"W_dec": self.sae.W_dec}
     for name, weight in weights.items():
-        if not torch.isfinite(weight).all():
+        if not checks.all_finite(weight):
             raise SubjectError(f"the SAE's {name} holds NaN or infinite values: the file is damaged.")
 
 # %% ../../nbs/model/subject.ipynb #5ab00001
