@@ -23,7 +23,8 @@ G = "/tmp/res/grid"
 memory = subprocess.run(["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
                         capture_output=True, text=True).stdout.split()
 LARGE = not memory or int(memory[0]) > 100_000
-ROWS = 6 if LARGE else 3  # rows of SAEs at a time
+ROWS = 4 if LARGE else 2  # rows of SAEs at a time
+BLOCKS = [int(b) for b in os.environ.get("BLOCKS", "15").split()]  # one is as much as fifteen minutes hold
 N = 3  # processes that write the corpus
 RATERS = 4  # at first, and as many more when few rows are left
 WRITERS = 3 if LARGE else 2
@@ -31,18 +32,17 @@ late = Path("/tmp/up/late").exists  # what raters need has arrived
 corpus = lambda: not any(n.startswith("write") for n in waiting + list(running))
 acts = lambda layer: lambda: Path(ACTS, f"acts-{layer}.npy").exists() and few("row", ROWS)
 few = lambda kind, n: sum(name.startswith(kind) for name in running) < n
-done = lambda *names: lambda: not any(n in names for n in waiting + list(running))
 ALWAYS = lambda: True
 jobs = []  # name, argv, may it start?
 for k in range(N):
     jobs.append((f"write{k}", ["grid.py", "write", G, str(k), str(N), "4096"], ALWAYS))
-jobs.append(("base", ["grid.py", "base", G, "15", "23"], ALWAYS))
-jobs.append(("tables", ["grid.py", "tables", G, "15", "23"], ALWAYS))
-jobs.append(("acts15", ["grid.py", "acts", G, "15"], corpus))
-jobs.append(("acts23", ["grid.py", "acts", G, "23"], corpus))
+jobs.append(("base", ["grid.py", "base", G, *map(str, BLOCKS)], ALWAYS))
+for layer in BLOCKS:
+    jobs.append((f"acts{layer}", ["grid.py", "acts", G, str(layer)], corpus))
+jobs.append(("tables", ["grid.py", "tables", G, *map(str, BLOCKS)], corpus))
 ARCHS = ("topk", "jumprelu", "batchtopk", "relu", "gated")
-PLAN = [(15, arch, 0) for arch in ARCHS] + [(23, arch, 0) for arch in ARCHS]
-PLAN += [(layer, arch, 1) for layer in (15, 23) for arch in ("topk", "jumprelu")] + [(15, "topk-l2", 0)]
+PLAN = [(layer, arch, 0) for layer in BLOCKS for arch in ARCHS]
+PLAN += [(layer, arch, 1) for layer in BLOCKS for arch in ("topk", "jumprelu")]
 for layer, arch, seed in PLAN:
     jobs.append((f"row-{layer}-{arch}-{seed}", ["grid.py", "row", G, str(layer), arch, str(seed)], acts(layer)))
 first_row = lambda: any(Path(G, "saes").glob("*/vectors.npz"))
@@ -54,8 +54,9 @@ for k in range(RATERS):
 few_left = lambda: first_texts() and few("row", 3) and not any(n.startswith("row") for n in waiting)
 for k in range(RATERS, 2 * RATERS):
     jobs.append((f"rate{k}", ["grid.py", "rate", G], few_left))
+rest = lambda: late() and few("lane", 2) and few("row", 1) and not any(n.startswith("row") for n in waiting)
 for lane in ("replacement", "held", "effort"):
-    jobs.append((f"lane-{lane}", ["lanes.py", "/tmp/res/runs", lane], lambda: late() and few("lane", 2)))
+    jobs.append((f"lane-{lane}", ["lanes.py", "/tmp/res/runs", lane], rest))
 running = {}
 t0 = time.time()
 
