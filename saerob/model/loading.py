@@ -451,7 +451,10 @@ def load(cls: Subject,
          trust_remote_code: bool=False,  # run Python code that comes with the LM?
          hook: str|None=None,  # another place than a block's output, by its TransformerLens name
         ) -> Subject:
-    "Load an LM and an SAE. Raises `SubjectError`, or `AssetError` when the default LM cannot be fetched."
+    """Load an LM and an SAE. Raises `SubjectError`, or `AssetError` when the default LM cannot be fetched.
+
+    Subjects share an LM from a folder that is in use and unchanged. For one to be edited, give a copy of its
+    own to `Subject`, by `copy.deepcopy(s.model)`."""
     checks.one_of(dtype, "dtype", DTYPES)
     if not isinstance(model, (str, Path, type(None))) or model == "":
         raise SubjectError(f"an LM is the name of one on the model hub, or a folder: it is {model!r}.")
