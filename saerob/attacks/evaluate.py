@@ -24,7 +24,7 @@ from .summary import answer, compare_published, continuation_similarity, lm_answ
 from .summary import profile, scenario_table, summarise
 from ..core.records import Run, jsonable
 from ..core.results import Results
-from ..core.texts import pairs, read_pairs, read_texts, unit_ids
+from ..core.texts import fetch_rows, pairs, read_pairs, read_texts, unit_ids
 from ..core.workers import Workers, merge, record_all, workers_of
 from ..latents.activations import activity
 from ..model.readout import (
@@ -161,7 +161,10 @@ def measure(s: Subject,  # the subject
             seed: int=0,  # of both searches
             readout: Readout=DEFAULT_READOUT,  # how texts are read
            ) -> dict:  # condition to its metrics
-    "All conditions on one unit: no edit, the natural continuation, the control, and the search under test."
+    """All conditions on one unit.
+
+    No edit; paraphrase and unrelated text where the unit has them; the natural continuation of a suffix;
+    control and search; and the search's text typed, where the search does not check typing."""
     scenario = bound(unit, settled(s, scenario, readout))
     control_name, name = conditions_of(scenario)
     common = dict(goal=scenario.goal, edit=scenario.edit, constraint=scenario.constraint)
@@ -273,9 +276,17 @@ def _activity(s, readout):
         kept[readout] = activity(s, df.x1.tolist() + df.x2.tolist(), readout)
     return kept[readout]
 
+def _forget_if_changed(s):
+    "Drop what was kept of a subject whose LM or SAE has changed since."
+    now = s.identity()
+    if s.__dict__.get("_kept_for", now) != now:
+        for kept in ("_ends", "_activities"): s.__dict__.pop(kept, None)
+    s.__dict__["_kept_for"] = now
+
 # %% ../../nbs/attacks/evaluate.ipynb #95544bb6
 def _before_units(s, scenario, readout):
     "Settings for the manifest, the cost of a table of token shifts, and the usable latents (None: all)."
+    _forget_if_changed(s)
     config = dict(scenario=scenario_settings(scenario), readout=asdict(readout))
     cost = _table_cost(s, scenario.search, readout)
     table = own_table(s, scenario.search, readout)
@@ -296,7 +307,10 @@ def evaluate(s: Subject,  # the subject
              progress: bool|None=None,  # show a bar: True always, False never, None at a terminal only
              workers: int|Workers=1,  # processes that share the units, see `Workers`
             ) -> Results:
-    "Measure every unit that is not recorded yet. Raises ValueError for a folder with another run or text."
+    """Measure every unit that is not recorded yet.
+
+    Raises ValueError for a folder with another run or text or an unfit table; `SubjectError` without an SAE,
+    for an unfit text, or where nothing can be attacked."""
     if s.sae is None: raise SubjectError("this subject has no SAE: there is no report to attack.")
     workers = workers_of(workers)
     scenario = settled(s, scenario, readout)
@@ -353,11 +367,11 @@ def long_table(records: pd.DataFrame,  # one row per unit, as `evaluate` records
 
 # %% ../../nbs/attacks/evaluate.ipynb #27a6031f
 def evaluate_all(s: Subject,  # the subject
-                 texts: pd.DataFrame,  # as for `units`
+                 texts: pd.DataFrame,  # a table, as for `units`
                  plan: dict,  # name to (scenario, number of texts)
                  folder: str|Path,  # one run per scenario in it
                  embed=None,  # texts to unit vectors, for the similarity of continuations; None: left out
-                 **kw,  # seed, readout and progress, as for `evaluate`
+                 **kw,  # seed, readout, progress and workers, as for `evaluate`
                 ) -> dict:  # name to `Results`
     "Evaluate several scenarios, each on the first so many texts."
     found = {}
@@ -369,14 +383,14 @@ def evaluate_all(s: Subject,  # the subject
     return found
 
 # %% ../../nbs/attacks/evaluate.ipynb #92e80773
-def outside_texts(path: str|Path,  # a file of pairs (columns x1 and x2) or of single texts
+def outside_texts(path: str|Path,  # .csv, .tsv, .json or .jsonl: pairs (columns x1, x2) or single texts
                   text: str|int|list="text",  # column of single texts, as for `read_texts`
                   limit: int=12,  # texts, drawn at random
                   seed: int=0,  # of the draw
                   shift: int=6,  # for single texts: the target stands so many places further on
                  ) -> pd.DataFrame:  # columns id, x1, x2
     "Texts of a file, with targets. Raises ValueError for a file that cannot be read or has a single text."
-    if {"x1", "x2"} <= set(pd.read_csv(path, nrows=0).columns):
+    if {"x1", "x2"} <= set(fetch_rows(path, True, "train", None, seed).columns):
         return read_pairs(path, limit=limit, seed=seed)[["id", "x1", "x2"]]
     df = read_texts(path, text, limit=limit, seed=seed)
     found = df.rename(columns=dict(text="x1")).reset_index(drop=True)

@@ -44,7 +44,9 @@ def mean_interval(
     if len(x) < 2 or np.ptp(x) == 0: return Interval(mean, mean, mean, len(x))
     draws = dict(n_resamples=whole(n_resamples, "n_resamples", low=1), rng=np.random.default_rng(seed))
     found = bootstrap((x,), np.mean, confidence_level=level, **draws).confidence_interval
-    return Interval(mean, float(found.low), float(found.high), len(x))
+    rounding = 1e-12*np.abs(x).max()
+    low, high = (0. if abs(end) < rounding else float(end) for end in (found.low, found.high))
+    return Interval(mean, low, high, len(x))
 
 def as_numbers(
     values,  # numbers in a list, array or table
@@ -156,6 +158,8 @@ def _known_scores(first, second, groups):
     "Rows with both scores: the scores and the groups as numbers. Raises ValueError for under three groups."
     first = as_numbers(first, "first")
     second = first if second is None else as_numbers(second, "second")
+    if not len(first) == len(second) == len(groups):
+        raise ValueError("scores and groups must match one to one.")
     names, groups = np.unique(np.asarray(groups), return_inverse=True)
     known = ~np.isnan(first) & ~np.isnan(second)
     if min(len(names), len(set(groups[known]))) < 3:

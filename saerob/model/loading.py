@@ -23,7 +23,7 @@ from fastcore.basics import patch
 from ..core import checks
 from ..core.assets import in_reach, smollm2
 from ..core.texts import SHIPPED, data_path
-from .identity import _lm_weights, _summary
+from .identity import _edits, _lm_weights, _summary
 from .subject import Subject, SubjectError, layer_of  # noqa: F401 (offered here too)
 
 # %% ../../nbs/model/loading.ipynb #df357690
@@ -294,6 +294,7 @@ def load_sae(sae: str|Path|tuple,  # a shipped SAE, a folder, (release or reposi
              converter=None,  # one of SAELens', a function or its name; default: by release or files
             ):  # a SAELens SAE
     "Load an SAE from this project, a folder, a SAELens release or the model hub. Raises `SubjectError`."
+    from safetensors import SafetensorError
     converter = _converter(converter)
     pair = _pair_of(sae) if isinstance(sae, (str, Path)) else sae
     if pair is None:
@@ -307,7 +308,8 @@ def load_sae(sae: str|Path|tuple,  # a shipped SAE, a folder, (release or reposi
     try:
         with _hub(what), _tensors_only(): return _from_hub(release, sae_id, device, dtype, converter)
     except SubjectError: raise
-    except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError,
+            UnpicklingError) as error:
         raise SubjectError(f"{what} could not be read from the model hub ({type(error).__name__}): "
                            f"{_first_line(error)}") from None
 
@@ -416,12 +418,20 @@ class _Loaded:
         self.shared = {}  # see `Subject`
 
 def _state(lm, tokenizer) -> list:
-    "What must not have changed: weights, place, configuration, hooks and tokenizer."
-    hooked = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in lm.modules())
+    "What must not have changed: weights, place, configuration, layers, hooks and tokenizer."
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    hooked = [name for name, m in lm.named_modules() if any(getattr(m, hook) for hook in hooks)]
+    layers = [(name, type(m), "forward" in vars(m)) for name, m in lm.named_modules()]
+    settings = [str(lm.device), str(lm.config), lm.config._attn_implementation, str(lm.generation_config)]
+    return [_summary(_lm_weights(lm)), _summary(dict(lm.named_buffers())), _edits(lm), layers, hooked,
+            settings, _tokenizer_state(tokenizer)]
+
+def _tokenizer_state(tokenizer) -> list:
+    "What decides how a tokenizer cuts and begins texts, as far as anybody would change it by hand."
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    cut = backend.to_str() if backend is not None else len(tokenizer)
-    return [_summary(_lm_weights(lm)), str(lm.device), str(lm.config), str(lm.generation_config), hooked,
-            tokenizer.chat_template, tokenizer.all_special_ids, cut]
+    cut = [str(getattr(backend, part, None)) for part in ("normalizer", "pre_tokenizer")]
+    special = [str(tokenizer.special_tokens_map), tokenizer.bos_token_id, tokenizer.all_special_ids]
+    return [len(tokenizer), tokenizer.chat_template, *special, *cut]
 
 # %% ../../nbs/model/loading.ipynb #ru5e0003
 def _files(folder: Path) -> list:
@@ -431,7 +441,9 @@ def _files(folder: Path) -> list:
 def _lm_of(model: str|Path, device: str, dtype: str, trust_remote_code: bool):
     "The LM that was asked for: one from a folder that is in use unchanged, or else read; see `_LOADED`."
     folder = Path(model)
-    key = (str(folder.resolve()), *_files(folder), device, dtype) if folder.is_dir() else None
+    gpu = torch.cuda.current_device() if str(device) == "cuda" else None
+    asked = (str(device), gpu, dtype, trust_remote_code)
+    key = (str(folder.resolve()), *_files(folder), *asked) if folder.is_dir() else None
     lm = _IN_USE.get(key)
     if lm is not None and _LOADED[lm].state == _state(lm, _LOADED[lm].tokenizer): return lm
     lm, tokenizer = _read_lm(model, device, dtype, trust_remote_code)
@@ -443,7 +455,7 @@ def _lm_of(model: str|Path, device: str, dtype: str, trust_remote_code: bool):
 @patch(cls_method=True)
 def load(cls: Subject,
          model: str|Path|None=None,  # Hugging Face id or local folder; None: the default LM
-         sae: str|Path|tuple|None=None,  # see `load_sae`; None: the default SAE for the default LM
+         sae: str|Path|tuple|None=None,  # see `load_sae`; None: no SAE, or the default one if called without
          layer: int|None=None,  # the block that is read; default: from the SAE's metadata
          device: str|None=None,  # default: "cuda" where there is a GPU, else "cpu"; "mps" if asked for
          dtype: str="float32",  # of the LM; the SAE stays in float32
@@ -451,7 +463,10 @@ def load(cls: Subject,
          trust_remote_code: bool=False,  # run Python code that comes with the LM?
          hook: str|None=None,  # another place than a block's output, by its TransformerLens name
         ) -> Subject:
-    """Load an LM and an SAE. Raises `SubjectError`, or `AssetError` when the default LM cannot be fetched.
+    """Load an LM and an SAE.
+
+    Raises `SubjectError`, ValueError for another `dtype` or `prepend_bos`, or `AssetError` when the default
+    LM cannot be fetched. Called without model, layer and hook, it takes the default LM with the default SAE.
 
     Subjects share an LM from a folder that is in use and unchanged. For one to be edited, give a copy of its
     own to `Subject`, by `copy.deepcopy(s.model)`."""
@@ -470,7 +485,9 @@ def load(cls: Subject,
 # %% ../../nbs/model/loading.ipynb #fd1e2f62
 @patch(as_prop=True)
 def bridge(self: Subject):  # a TransformerBridge
-    "The LM as a TransformerLens `TransformerBridge`, sharing its weights; made on first use."
+    """The LM as a TransformerLens `TransformerBridge`, sharing its weights; made on first use.
+
+    Subjects that share an LM share the bridge, with its hooks."""
     if "bridge" not in self._shared:
         from transformer_lens.model_bridge import TransformerBridge
         weights = [*self.model.parameters(), *self.model.buffers()]

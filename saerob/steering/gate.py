@@ -290,11 +290,12 @@ def gate_texts(
     "Write the texts of a gate. Raises ValueError or `SubjectError`."
     subjects = _gate_subjects(s_by_block)
     halves = topic_halves(topics)
-    prompts = checked_texts(prompts, "prompts")
+    prompts = list(dict.fromkeys(checked_texts(prompts, "prompts")))
     split_instructions(len(prompts))
     shares = each(shares, "shares", number, 0)
     how = dict(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, batch=batch)
-    made_by = dict(n_random=whole(n_random, "n_random", low=0), n_latents=n_latents, seed=seed)
+    many = dict(n_random=whole(n_random, "n_random", low=0), n_latents=whole(n_latents, "n_latents", low=0))
+    made_by = many | dict(seed=seed)
     first = next(iter(subjects.values()))
     lm = first.with_sae(None, layer=0)  # the same LM whatever blocks are asked for
     plain = _unsteered_rows(lm, halves, prompts, whole(samples, "samples", low=1), how, folder)
@@ -330,6 +331,9 @@ def _checked_gate_texts(texts, topics):
                          f"{', '.join(c for c in GATE_CONDITIONS if c != 'mismatched concept')}.")
     if unknown := set(texts.topic) - {"", *topics}:
         raise ValueError(f"the topic {sorted(unknown)[0]!r} of some texts has no examples to rate by.")
+    lost = ~texts.condition.isin(["unsteered", "random direction"]) & (texts.topic == "")
+    if lost.any():
+        raise ValueError(f"a text of the condition {texts.condition[lost].iloc[0]!r} has no topic.")
     if not (texts.condition == "unsteered").any():
         raise ValueError("there is no unsteered text, so nothing says what a text shows anyway.")
     texts["direction"] = texts["direction"].fillna("") if "direction" in texts else texts.topic
@@ -373,7 +377,8 @@ def rate_gate(
 ) -> pd.DataFrame:  # a row per text and topic that it is rated for
     """Rate texts for topics. Raises ValueError.
 
-    Columns: condition, rated_for, similarity, threshold, evidence, fluency, score, and those of the texts."""
+    Columns: text_number (row of `texts`), condition, rated_for, similarity, threshold, evidence, fluency,
+    score; and block, direction, factor, prompt, nll, distinct and text."""
     halves = topic_halves(topics)
     names = list(halves.rated_by)
     texts = _checked_gate_texts(texts, names)

@@ -158,7 +158,8 @@ def _judged(judge, part, concepts):
     got = judge.rate(part.text.tolist(), part.prompt.tolist(), rated_for)
     if len(got) != len(part) or not {*ASPECTS, "note"} <= set(got):
         wanted = ", ".join([*ASPECTS, "note"])
-        raise ValueError(f"the judge {judge.name!r} gave {len(got)} rows with columns {', '.join(got)} for "
+        name = getattr(judge, "name", type(judge).__name__)
+        raise ValueError(f"the judge {name!r} gave {len(got)} rows with columns {', '.join(got)} for "
                          f"{len(part)} texts; it must give one row per text, with {wanted}.")
     ratings = got[list(ASPECTS)].apply(pd.to_numeric, errors="coerce")
     outside = (ratings < 0) | (ratings > 2)
