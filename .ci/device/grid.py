@@ -22,7 +22,7 @@ from saerob.model.readout import overlap, tokenise
 from saerob.model.subject import Subject
 from saerob.saes.quality import evenly, quality
 from saerob.saes.train import (
-    ActivationStream, about_training, learning_curves, new_sae, save_inference_sae, train)
+    ActivationStream, SparsityController, about_training, learning_curves, new_sae, save_inference_sae, train)
 from saerob.steering.gate import supervised_latents, topic_halves, topic_latents
 from saerob.steering.interventions import Add, BatchEdit, Clamp, Doses
 from saerob.steering.scores import input_score, latent_scores
@@ -39,7 +39,7 @@ BATCH = 256 if FAKE else 4096
 D_SAE = 64 if FAKE else 4096
 L0S = (4, 8) if FAKE else (20, 40, 80, 130)
 PART = 6 if FAKE else 200  # random latents whose texts are written and rated together
-PARTS = {1: 2, 15: 4, 23: 3}  # of such parts, by block
+PARTS = {1: 2, 15: 3, 23: 3}  # of such parts, by block
 N_POOL = 10 if FAKE else 1000  # further latents, from which the tails are taken
 N_TAIL = 2 if FAKE else 10
 N_CLOSE = 4 if FAKE else 100  # random latents with every other measure
@@ -48,7 +48,7 @@ N_RANDOM = 4 if FAKE else 100  # random directions
 N_TEXTS = 2 if FAKE else 8  # attacked texts
 N_CONTEXTS = 8 if FAKE else 512
 NEW = 8 if FAKE else 32
-CHUNK = 2500
+CHUNK = 6000
 SHARES = (0.3, 0.45, 0.6)  # of the median residual norm
 TOPIC_SHARES = (0.15, 0.3, 0.45, 0.6, 0.8)
 LIMITS = (0.1, 0.2, 0.5, 1.0)  # nats
@@ -90,12 +90,50 @@ def run_tokens(s, edit, tokens, answer):
     "As in `oracle`, with larger parts."
     if answer is None: return s.resid(edit.rest(tokens), past=edit.past).detach().cpu(),
     h = s.resid(edit.rest(tokens), past=edit.past, pos=None)
-    logs = [answer.after(rows) for rows in h.split(512)]
+    logs = [answer.after(rows) for rows in h.split(1024)]
     moved = torch.cat([kl(answer.before, after) for after in logs])
     return h[:, -1].detach().cpu(), moved.cpu(), torch.cat([after.argmax(-1) for after in logs]).cpu()
 
 
 oracle._run_tokens = run_tokens
+
+
+def activations_at_end(s, rows, latents, batch=2048):
+    "As in `local_stability`, rows of equal length in one pass."
+    lengths = [part.shape[1] for part in rows]
+    found = [None] * len(rows)
+    for length in set(lengths):
+        items = [i for i, n in enumerate(lengths) if n == length]
+        ids = torch.cat([rows[i] for i in items]).to(s.device)
+        which = torch.cat([torch.full((len(rows[i]),), int(latents[i])) for i in items]).to(s.device)
+        z = [s.encode(s.resid(part, chunk=batch).float()).gather(1, at[:, None])[:, 0]
+             for part, at in zip(ids.split(batch), which.split(batch))]
+        for i, part in zip(items, torch.cat(z).float().cpu().split([len(rows[i]) for i in items])): found[i] = part
+    return found
+
+
+local_stability.activations_at_end = torch.no_grad()(activations_at_end)
+
+
+def follow(self, step_input):
+    "`SparsityController` without waiting for the device at every step."
+    step = step_input
+    step.coefficients = {k: v * self.gain for k, v in step.coefficients.items()}
+    result = self.forward(step)
+    l0 = (result.feature_acts.detach() > 0).sum(-1).float().mean()
+    self.l0 = l0 if self.l0 is None else 0.9 * self.l0 + 0.1 * l0
+    if self.target and step.n_training_steps >= self.start:
+        error = 2 * (self.l0.clamp(min=0.1) / self.target).log()
+        self.gain = self.gain * (self.speed * error.clamp(-1, 1)).exp()
+    if step.n_training_steps % 100 == 0:
+        x, y = step.sae_in, result.sae_out.detach().float()
+        fvu = ((x - y).square().sum() / x.square().sum()).item()
+        idle = step.dead_neuron_mask.float().mean().item()
+        self.curve.append(dict(step=step.n_training_steps, l0=l0.item(), fvu=fvu, penalty=float(self.gain), idle=idle))
+    return result
+
+
+SparsityController.__call__ = follow
 
 
 def subject(layer, dtype="bfloat16"):
@@ -214,14 +252,14 @@ def steered(s, vectors, unit, prompts, seed, shares=SHARES):
 
 
 @torch.no_grad()
-def nll_of(s, ids, chunk=256):
+def nll_of(s, ids, chunk=512):
     "Mean nats per token by the unsteered LM after a neutral request, up to the end of each text."
     prompt = prompt_ids(s, NEUTRAL_REQUEST)
     past = s.prefix(torch.tensor([prompt[:-1]], device=s.device), all_blocks=True)
     ends = torch.tensor(sorted(s.end_ids()))
     over = (torch.isin(ids, ends) | (ids < 0)).cumsum(1) > 0
     rows = torch.cat([torch.full((len(ids), 1), prompt[-1]), ids.clamp(min=0)], 1)
-    nll = torch.cat([s.nll(part.to(s.device), past=past, chunk=chunk).cpu() for part in rows.split(4096)])
+    nll = torch.cat([s.nll(part.to(s.device), past=past, chunk=chunk).cpu() for part in rows.split(8192)])
     n = (~over).sum(1)
     return torch.where(n > 0, (nll * ~over).sum(1) / n.clamp(min=1), torch.tensor(float("nan")))
 
@@ -262,7 +300,7 @@ def save_vectors(t, name, latents, file, unit):
 
 def scored(t, stats, random, pool):
     "Latents of an SAE with their scores: random ones, and the tails of others."
-    scores = latent_scores(t, [*random, *pool], stats=stats, n_tokens=20, chunk=512)
+    scores = latent_scores(t, [*random, *pool], stats=stats, n_tokens=20, chunk=1024)
     rest = scores.loc[pool]
     groups = dict(random=random, low=rest.delta_c.nsmallest(N_TAIL).index,
                   high=rest.delta_c.nlargest(N_TAIL).index, output=rest.output_score.nlargest(N_TAIL).index)
@@ -308,11 +346,12 @@ def worst_row(t, table, unrelated):
 def attacked(): return pairs()[:N_TEXTS].itertuples()
 
 
+def table_file(layer, row): return out / "kept" / f"table-{layer}-{row.id}.pt"
+
+
 def table_of(s, row):
-    "A text's table at the subject's block, with the KL that the block 23 table holds."
-    moved = torch.load(out / "kept" / f"kl-{row.id}.pt")  # first: without it there is nothing to do
-    table = every_token(s, row.x1, tokens=s.vocab[:64] if FAKE else None)
-    table.kl = moved
+    "A text's table at the subject's block, with the KL of the LM's answer; `stage_tables` wrote it."
+    table = torch.load(table_file(s.layer, row), weights_only=False)
     table.resid = table.resid.to(s.device)
     return table
 
@@ -467,17 +506,13 @@ def stage_base(*layers):
 
 def stage_tables(*layers):
     "Every token after some texts, at every block; and how far each moves the LM's answer."
-    layers = sorted(map(int, layers))
-    subjects = {layer: subject(layer) for layer in layers}
+    subjects = {layer: subject(layer) for layer in sorted(map(int, layers))}
     for row in attacked():
         timed = Timed()
-        for layer, s in reversed(subjects.items()):
-            last = layer == layers[-1]
-            table = every_token(s, row.x1, tokens=s.vocab[:64] if FAKE else None, answers=last)
-            if last:
-                (out / "kept").mkdir(parents=True, exist_ok=True)
-                torch.save(table.kl.clone(), out / "kept" / f"kl-{row.id}.pt")
-        timed("table", row.id, len(table.tokens))
+        for layer, s in subjects.items():
+            kept(table_file(layer, row), lambda: every_token(
+                s, row.x1, tokens=s.vocab[:64] if FAKE else None, answers=True, batch=2048))
+        timed("table", row.id)
 
 
 def stage_acts(layer):

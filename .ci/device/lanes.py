@@ -20,7 +20,8 @@ replacement = [(f"rows/{s.name}", s, pairs().head(n)) for s, n in AttackSize(oth
     Effort(name, 100, 24, 50) for name in SCENARIOS if "replacement" in name)).scenarios()]
 JOBS = dict(
     replacement=replacement,
-    effort=[("b1/targeted_suffix", SCENARIOS["targeted_suffix"], pairs().head(24))],
+    effort0=[("b1/targeted_suffix-0", SCENARIOS["targeted_suffix"], pairs().head(24).iloc[0::2])],
+    effort1=[("b1/targeted_suffix-1", SCENARIOS["targeted_suffix"], pairs().head(24).iloc[1::2])],
     held=[("held/art", replace(main, constraint=KLBelow(0.5)), art),
           ("held/news", replace(main, constraint=KLBelow(0.5)), news.head(98)),
           ("elsewhere/news", main, news)],
@@ -29,7 +30,7 @@ for name, scenario, texts in JOBS[lane]:
     if small: scenario, texts = scenario.scaled(candidates=8, batch=4), texts.head(1)
     t = time.time()
     try:
-        for n in sorted({*range(4, len(texts), 4), len(texts)}):
+        for n in range(1, len(texts) + 1):
             evaluate(half, texts.head(n), scenario, out / name)
             log(name, n, f"{time.time() - t:.0f} s")
     except Exception: traceback.print_exc()

@@ -23,11 +23,12 @@ G = "/tmp/res/grid"
 memory = subprocess.run(["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
                         capture_output=True, text=True).stdout.split()
 LARGE = not memory or int(memory[0]) > 100_000
-ROWS = 4 if LARGE else 2  # rows of SAEs at a time
+ROWS = 5 if LARGE else 2  # rows of SAEs at a time
+L0S = (20, 40, 80, 130)
 BLOCKS = [int(b) for b in os.environ.get("BLOCKS", "15").split()]  # one is as much as fifteen minutes hold
-N = 3  # processes that write the corpus
-RATERS = 4  # at first, and as many more when few rows are left
-WRITERS = 3 if LARGE else 2
+N = 2  # processes that write the corpus
+RATERS = 5  # at first, and as many more when few rows are left
+WRITERS = 2
 late = Path("/tmp/up/late").exists  # what raters need has arrived
 corpus = lambda: not any(n.startswith("write") for n in waiting + list(running))
 acts = lambda layer: lambda: Path(ACTS, f"acts-{layer}.npy").exists() and few("row", ROWS)
@@ -35,8 +36,8 @@ few = lambda kind, n: sum(name.startswith(kind) for name in running) < n
 ALWAYS = lambda: True
 jobs = []  # name, argv, may it start?
 for k in range(N):
-    jobs.append((f"write{k}", ["grid.py", "write", G, str(k), str(N), "4096"], ALWAYS))
-jobs.append(("base", ["grid.py", "base", G, *map(str, BLOCKS)], ALWAYS))
+    jobs.append((f"write{k}", ["grid.py", "write", G, str(k), str(N), "8192"], ALWAYS))
+jobs.append(("base", ["grid.py", "base", G, *map(str, BLOCKS)], corpus))
 for layer in BLOCKS:
     jobs.append((f"acts{layer}", ["grid.py", "acts", G, str(layer)], corpus))
 jobs.append(("tables", ["grid.py", "tables", G, *map(str, BLOCKS)], corpus))
@@ -54,8 +55,10 @@ for k in range(RATERS):
 few_left = lambda: first_texts() and few("row", 3) and not any(n.startswith("row") for n in waiting)
 for k in range(RATERS, 2 * RATERS):
     jobs.append((f"rate{k}", ["grid.py", "rate", G], few_left))
-rest = lambda: late() and few("lane", 2) and few("row", 1) and not any(n.startswith("row") for n in waiting)
-for lane in ("replacement", "held", "effort"):
+written = lambda: len(list(Path(G, "saes").glob("*/texts-*.npz"))) >= 3 * len(L0S) * len(PLAN)
+no_rows = lambda: few("row", 1) and not any(n.startswith("row") for n in waiting)
+rest = lambda: late() and few("lane", 3) and no_rows() and written()
+for lane in ("effort0", "effort1", "held"):
     jobs.append((f"lane-{lane}", ["lanes.py", "/tmp/res/runs", lane], rest))
 running = {}
 t0 = time.time()

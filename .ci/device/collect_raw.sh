@@ -1,0 +1,2 @@
+# what is left to be rated at home: texts without ratings, and what their SAEs' latents do
+cd /tmp/res/grid && find saes -name "baselines.npz" > /tmp/raw; for f in saes/*/texts-*.npz; do n=$(basename $(dirname $f)); p=$(basename $f .npz); [ -f rated/$n-${p#texts-}-texts.parquet ] || { echo $f; find saes/$n/stats -type f; }; done >> /tmp/raw; sort -u /tmp/raw > /tmp/raw.list; tar cz -T /tmp/raw.list 2>/dev/null | split -b 15500k -d - $OUT/raw.tgz. ; wc -l /tmp/raw.list; ls -la $OUT
