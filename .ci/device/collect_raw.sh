@@ -1,2 +1,4 @@
-# what is left to be rated at home: texts without ratings, and what their SAEs' latents do
-cd /tmp/res/grid && find saes -name "baselines.npz" > /tmp/raw; for f in saes/*/texts-*.npz; do n=$(basename $(dirname $f)); p=$(basename $f .npz); [ -f rated/$n-${p#texts-}-texts.parquet ] || { echo $f; find saes/$n/stats -type f; }; done >> /tmp/raw; sort -u /tmp/raw > /tmp/raw.list; tar cz -T /tmp/raw.list 2>/dev/null | split -b 15500k -d - $OUT/raw.tgz. ; wc -l /tmp/raw.list; ls -la $OUT
+# what is needed to rate texts at home: texts, and the places, words and directions of their SAEs' latents; new files only
+cd /tmp/res/grid && touch /tmp/now.raw && N=$([ -f /tmp/last.raw ] && echo "-newer /tmp/last.raw")
+find saes \( -name "texts-*.npz" -o -name "vectors.npz" -o -name "stats*" \) -type f $N > /tmp/raw.list
+tar cz -T /tmp/raw.list 2>/dev/null | split -b 15500k -d - $OUT/raw.tgz. ; mv /tmp/now.raw /tmp/last.raw; wc -l < /tmp/raw.list; ls -la $OUT

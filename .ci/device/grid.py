@@ -115,6 +115,28 @@ def activations_at_end(s, rows, latents, batch=2048):
 local_stability.activations_at_end = torch.no_grad()(activations_at_end)
 
 
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+first_attention = ALL_ATTENTION_FUNCTIONS["sdpa"]
+
+
+def one_token_attention(module, query, key, value, attention_mask=None, scaling=None, **options):
+    "Attention of one new token by two matrix products per head of keys, which are read once and not copied."
+    rows, heads, n, width = query.shape
+    if n > 1 or attention_mask is None or attention_mask.dtype != torch.bool or attention_mask.shape[1] > 1:
+        return first_attention(module, query, key, value, attention_mask, scaling=scaling, **options)
+    groups, length = key.shape[1:3]
+    q = query.reshape(rows * groups, heads // groups, width)
+    scores = torch.bmm(q, key.reshape(rows * groups, length, width).transpose(1, 2)).float() * scaling
+    scores = scores.view(rows, groups, -1, length).masked_fill(~attention_mask, float("-inf"))
+    p = scores.softmax(-1).to(value.dtype).view(rows * groups, -1, length)
+    mixed = torch.bmm(p, value.reshape(rows * groups, length, width))
+    return mixed.view(rows, 1, heads, width), None
+
+
+ALL_ATTENTION_FUNCTIONS["sdpa"] = one_token_attention
+
+
 def follow(self, step_input):
     "`SparsityController` without waiting for the device at every step."
     step = step_input
