@@ -32,4 +32,4 @@ save_file(weights, file, {"format": "pt"})
 P
 du -sh .gpu .whl .up.*
 echo "now: git rm -r -q --cached . ; echo '/*' >> .git/info/exclude    (afterwards: sed -i '/^\/\*$/d' .git/info/exclude; git reset -q)"
-echo "calls: mv .up.1 .up (carry .gpu .whl .up), .up.2 (carry .gpu .up, starts run.py), .up.3 (carry .up alone: it is 60 MB)"
+echo "calls: all in one message, see README.md (carry .gpu .whl .up.1; .up.2; .up.3 alone)"
