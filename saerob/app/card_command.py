@@ -15,7 +15,7 @@ import typer
 from .answers import check_reference
 from .options import (
     AS_CSV, DEVICE, DTYPE, FIGURE, HOW, LAYER, LM, OVERWRITE, RAY, REFERENCE, RESUME, SAE, SEED, TRUST,
-    WORKERS, check_under_test, load_subject, named_workers)
+    WORKERS, check_under_test, figure_path, load_subject, named_workers)
 from .robustness_command import outputs
 
 # %% ../../nbs/app/card_command.ipynb #a7294576
@@ -127,6 +127,17 @@ def selected_lines(table) -> list:  # of texts, one per latent
         lines.append(f"latent {r.latent} (writes {r.writes})\n  active in {r.active_in!r}\n  {steered}")
     return lines
 
+# %% ../../nbs/app/card_command.ipynb #a0802253
+def _by_file_name(cards):
+    "Paths of cards by their file names, without the ending. Raises ValueError for a name that occurs twice."
+    named = {}
+    for path in cards:
+        name = Path(path).stem
+        if name in named:
+            raise ValueError(f"two cards have the file name {name!r}: rename one.")
+        named[name] = path
+    return named
+
 # %% ../../nbs/app/card_command.ipynb #a0802254
 def compare_command(
     cards: Annotated[
@@ -134,16 +145,16 @@ def compare_command(
     ],
     as_csv: AS_CSV = False,
     figure: FIGURE = None,
+    overwrite: OVERWRITE = False,
 ):
     "Cards side by side: a table, and a figure where one is asked for."
+    drawn = figure_path(figure, overwrite)
+    named = _by_file_name(cards)
     from saerob.app.card_page import COMPARED, compare_cards, comparison_figure, read_card
 
-    named = {Path(path).stem: path for path in cards}
-    if len(named) < len(cards):
-        raise ValueError("two cards have the same file name: rename one.")
     table = compare_cards({name: read_card(path) for name, path in named.items()})
-    if figure:
-        comparison_figure(table).savefig(figure, dpi=150)
+    if drawn:
+        comparison_figure(table).savefig(drawn, dpi=150)
     if as_csv:
         print(table.to_csv(), end="")
     else:

@@ -7,7 +7,8 @@ __all__ = ['app', 'IN_SHELL', 'show', 'attack_budget', 'check_attack_options', '
            'named_readout', 'attack_command', 'usual_search', 'attack_config', 'run_attacks', 'table_of', 'say_attacks',
            'scores_command', 'check_latents', 'run_scores', 'say_scores', 'steer_command', 'run_steer', 'study_command',
            'say_study', 'study_blocks', 'check_several', 'several_subjects', 'report_command', 'file_names',
-           'grid_command', 'saes_command', 'bench_command', 'sentence', 'quiet_libraries', 'main', 'complain']
+           'grid_command', 'saes_command', 'bench_command', 'sentence', 'quiet_libraries', 'empty_option', 'main',
+           'complain']
 
 # %% ../../nbs/app/cli.ipynb #5d518df3
 import os
@@ -479,6 +480,15 @@ def _rater(judge, judge_url):
     from saerob.judging.llm import LLMJudge
     return LLMJudge(judge, judge_url)
 
+# %% ../../nbs/app/cli.ipynb #31ab5666
+def _refuse_unused(dry_run, no_run, given):
+    "Refuse options (name to value) that a dry run or `--no-run` would ignore. Raises ValueError."
+    if dry_run and no_run: raise ValueError("give either --dry-run or --no-run.")
+    if not (dry_run or no_run): return
+    how = "--dry-run" if dry_run else "--no-run"
+    if unused := [name for name, value in given.items() if value not in (None, [])]:
+        raise ValueError(f"{unused[0]} is of no use with {how}: leave it out.")
+
 # %% ../../nbs/app/cli.ipynb #785a53bf
 @app.command("study")
 def study_command(
@@ -488,9 +498,12 @@ def study_command(
     workers: WORKERS = 1, ray: RAY = None, out: FOLDER = "study", resume: RESUME = False,
 ):
     "Measure robustness, interpretability and steering of several SAEs, and put them into one table."
+    given = {"--lm": lm, "--layer": layer, "--device": device, "--judge": judge, "--judge-url": judge_url,
+             "--only": only, "--ray": ray}
+    _refuse_unused(dry_run, no_run, given if no_run else given | {"--sae": sae})
     if dry_run: return _say_costs(scale)
     if judge_url and not judge: raise ValueError("--judge-url needs --judge MODEL.")
-    check_several(lm, sae, layer, device, dtype)
+    if not no_run: check_several(lm, sae, layer, device, dtype)
     shared = named_workers(workers, ray)
     folder = fresh_folder(Path(out), resume or no_run)
     from saerob.study.presets import preset
@@ -569,6 +582,7 @@ def report_command(
     "Run everything at a scale and write one page; goes on from what its folder holds."
     if lm and not sae: raise ValueError("--lm needs an SAE of that LM: add --sae SAE.")
     check_several(lm, sae, layer, device, dtype)
+    fresh_folder(Path(out), resume=True)  # a report goes on from what its folder holds
     from saerob.app.report import make_report
 
     tested = several_subjects(lm, sae, layer, device, dtype, trust)
@@ -598,6 +612,7 @@ def grid_command(
 
     plan = preset(scale).grid
     known = {f"{arch}:{seed}": (arch, seed) for arch, seed in plan.rows()}
+    if quality and only: raise ValueError("--only names rows to train, and --quality trains none: give one.")
     if bad := [row for row in only or [] if row not in known]:
         raise ValueError(f"the grid has no row {bad[0]!r}; it has {', '.join(known)}.")
     if not quality: make_grid(plan, [known[row] for row in only] if only else None)
@@ -662,6 +677,7 @@ IN_SHELL = {  # a phrase written for Python, as a regular expression, and what a
     r"pass budget=(\S+) or more": r"give --budget \1 or more",
     r": pass n_greedy=\d+": ": shorten the text",
     r"prepend_bos=(True|False)": "the beginning-of-text token",
+    r"^oracle_texts\b": "--oracle",
     r"trust_remote_code=True": "--trust-remote-code"}
 
 
@@ -689,9 +705,18 @@ def _mistyped(e, argv, program):
     "Print on stderr what is wrong with the words of a command line; returns exit code 2."
     text = e.format_message()
     stop = "" if text.endswith((".", "?")) else "."
+    if text.startswith("No such command"): program = "saerob"
     if argv: return complain(program, f"{text}{stop} See {program} --help")
     print(text, file=sys.stderr)
     return 2
+
+# %% ../../nbs/app/cli.ipynb #b540387e
+def empty_option(argv: list,  # the words of a command line
+                 ) -> str | None:  # the first option that has one, such as "--lm"
+    "An option that is followed by an empty word, where that cannot be meant."
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    for name, word in zip(words, words[1:]):
+        if name.startswith("--") and not word and name != "--instruction": return name
 
 # %% ../../nbs/app/cli.ipynb #24e82c3c
 def main(argv: list | None = None,  # command line, without the program; default: the process's own
@@ -700,6 +725,8 @@ def main(argv: list | None = None,  # command line, without the program; default
     argv = sys.argv[1:] if argv is None else [str(a) for a in argv]
     quiet_libraries()
     program = " ".join(["saerob", *argv[:1]]) if argv and not argv[0].startswith("-") else "saerob"
+    if name := empty_option(argv):
+        return complain(program, f"{name} is followed by an empty word: say what is meant, or leave it out.")
     try:
         code = app(argv, prog_name="saerob", standalone_mode=False)
         sys.stdout.flush()
