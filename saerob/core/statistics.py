@@ -25,7 +25,7 @@ class Interval(NamedTuple):
     p: float = float("nan")  # two-sided p of value = 0, where it was tested
     note: str = ""  # what was left out and why, or which fallback was used
 
-    def __str__(self): return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+    def __str__(self): return f"{self.value:z.2f} [{self.low:z.2f}, {self.high:z.2f}]"  # z: no minus before 0
 
 # %% ../../nbs/core/statistics.ipynb #745b404e
 def mean_interval(
