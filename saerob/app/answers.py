@@ -155,7 +155,11 @@ def judged(s,  # the subject that judges
     return goal.objective(s, prompt, readout).metric(*reading).item()
 
 
-def n_reported(s, text, readout):
+def n_reported(
+    s,  # the subject, undefended or defended
+    text,  # what is read
+    readout,  # how it is read
+) -> int:  # latents with an activation above zero
     "How many latents are reported of a text."
     from saerob.model.readout import read, tokenise
     prompt = tokenise(s, text, readout)
@@ -187,7 +191,9 @@ def defended_row(s,  # the undefended subject
                       undefended_inserted=without.inserted, not_adaptive=naive)
 
 # %% ../../nbs/app/answers.ipynb #576bcb34
-def percent(x: float) -> str:  # such as "15 %"
+def percent(
+    x: float,  # between 0 and 1
+) -> str:  # such as "15 %"
     "A share in words."
     return f"{100*x:.0f} %"
 
@@ -217,7 +223,9 @@ def attack_sentences(row: dict,  # of `attack_row`
     return found_said(row) + defence_said(row)
 
 # %% ../../nbs/app/answers.ipynb #461f7948
-def found_said(row: dict) -> list:  # of sentences
+def found_said(
+    row: dict,  # of `attack_row`
+) -> list:  # of sentences
     "What was found, beside its controls, and what changed with it."
     spell = measured_as(row)
     if not row["feasible"]:
@@ -237,7 +245,9 @@ def found_said(row: dict) -> list:  # of sentences
     return said
 
 # %% ../../nbs/app/answers.ipynb #40f61dc1
-def short_form(row: dict):  # function from a number of the row to words
+def short_form(
+    row: dict,  # of `attack_row`
+):  # function from a number of the row to words
     "A share in percent, or an activation."
     return "{:.2f}".format if isinstance(row.get("switch"), str) else percent
 
@@ -311,7 +321,9 @@ def attack_drawing(rows: list,  # of `attack_row`, those that succeeded
     return dots_drawing(rows)
 
 # %% ../../nbs/app/answers.ipynb #1286bab1
-def bars_drawing(row):
+def bars_drawing(
+    row,  # of `attack_row`, with its `bars`
+):  # a matplotlib Figure
     "Bars of the strongest activations of one text."
     import matplotlib.pyplot as plt
     import pandas as pd
@@ -326,8 +338,10 @@ def bars_drawing(row):
     return fig
 
 # %% ../../nbs/app/answers.ipynb #b18aae14
-def dots_drawing(rows):
-    "A dot for each text and condition."
+def dots_drawing(
+    rows,  # of `attack_row`, two or more
+):  # a matplotlib Figure
+    "A dot for each text and condition, with means and 95 % intervals."
     import matplotlib.pyplot as plt
     import pandas as pd
     import seaborn as sns
@@ -398,7 +412,10 @@ def check_reference(reference: str | None):  # a file, one text per line
     if not any(text_lines(reference)): raise ValueError(f"--reference: {reference} holds no text.")
 
 
-def stats_of(s, reference):
+def stats_of(
+    s,  # the subject
+    reference,  # a text file with a text per line; None or empty: the default corpus
+):  # a `LatentStats`
     "What the latents do on a file's lines, or on the default corpus."
     from saerob.latents.activations import latent_stats
     if not reference: return latent_stats(s)
@@ -510,7 +527,10 @@ MEASURED = dict(interpretability="Interpretability (AUROC of a detection test)",
                 steering="The steering score (0 to 2)")
 
 
-def ends_said(saes, measure):
+def ends_said(
+    saes,  # from `sae_table`: a row per SAE
+    measure,  # one of its columns, a key of `MEASURED`
+) -> str:  # a sentence
     "Which SAE has least and which most of a measure."
     x = saes[measure].astype(float).dropna()
     if x.empty: return f"{MEASURED[measure]} was not measured."

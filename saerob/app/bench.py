@@ -38,7 +38,11 @@ from ..steering.generate import steer, steer_baseline
 from ..steering.scores import delta_token_confidence, delta_token_confidence_baseline
 
 # %% ../../nbs/app/bench.ipynb #297f91b3
-def memory(rounds=1, sizes=(100, 400, 1600), layer=None):
+def memory(
+    rounds=1,  # not needed: memory is measured once
+    sizes=(100, 400, 1600),  # candidates per batch, one row each
+    layer=None,  # block whose output is read; None: that of the default SAE
+):  # yields a row (dict) per size: MB of ours and of the baseline, their ratio, growth
     "Rise of memory while candidates are read, in chunks against all at once."
     s = subject_at(default_subject("float32").layer if layer is None else layer)
     first = None
@@ -75,12 +79,23 @@ SEARCH_ROWS = [SearchRow("targeted suffix, 3 tokens", True, 3, 20, 5),
                SearchRow("untargeted suffix, 1 token", False, 1, 10, None)]
 
 # %% ../../nbs/app/bench.ipynb #9e11c953
-def median_interval(values, n_boot=2000, seed=0):
+def median_interval(
+    values,  # [n] numbers
+    n_boot=2000,  # draws with replacement
+    seed=0,  # of the draws
+) -> tuple:  # low, high
     "Ends of the 95 % interval of a median, by resampling."
     drawn = np.random.default_rng(seed).choice(values, (n_boot, len(values)))
     return tuple(np.quantile(np.median(drawn, 1), [.025, .975]))
 
-def searches(rounds=1, n=24, first=80, rows=SEARCH_ROWS, batch=200):
+# %% ../../nbs/app/bench.ipynb #d0b1b2e1
+def searches(
+    rounds=1,  # not needed: forward passes are counted, not timed
+    n=24,  # shipped pairs that are attacked
+    first=80,  # of the shipped pairs, the first of these
+    rows=SEARCH_ROWS,  # settings, each a `SearchRow`
+    batch=200,  # candidates per step of the published search
+):  # yields a row (dict) per setting: forward passes of both, their ratio with its interval
     "Forward passes that the default search needs for the published search's final effect."
     s = default_subject("bfloat16")
     defects = tuple(d for d in DEFECTS if d != "unchecked")
@@ -102,19 +117,30 @@ def searches(rounds=1, n=24, first=80, rows=SEARCH_ROWS, batch=200):
                    batch=batch)
 
 # %% ../../nbs/app/bench.ipynb #63e7ad44
-def constrained_state(s, text, eps):
+def constrained_state(
+    s,  # the subject
+    text,  # the text to attack
+    eps,  # nats, or "natural", as for `KLBelow`
+) -> AttackState:
     "The attack on one text under `KLBelow(eps)`, before its first candidate."
     prompt = tokenise(s, text)
     objective = Untargeted().objective(s, prompt, DEFAULT_READOUT)
     return AttackState(objective, Suffix(1).on(s, prompt), s.vocab, constraint=KLBelow(eps))
 
-def best_of_all(state, parts, complete):
+def best_of_all(
+    state,  # the attack, with its bound constraint
+    parts,  # batches of edits, [batch, n] each
+    complete,  # function of a batch that gives scores (small is good) and KL divergences (nats), [batch]
+) -> torch.Tensor:  # [n] token ids of one edit
     "The best feasible candidate where `complete` says of each its score and its KL divergence."
     score, moved = (torch.cat(column) for column in zip(*[complete(part) for part in parts]))
     score[moved > state.bound.limit] = float("inf")
     return torch.cat(parts)[score.argmin()]
 
-def most_saved(s, n):
+def most_saved(
+    s,  # the subject
+    n,  # positions that are run for each candidate
+) -> float:
     "The ratio, by arithmetic, if no candidate had to be completed; each has n positions of its own."
     block = sum(weights.numel() for weights in s.blocks[0].parameters())
     head = s.model.get_output_embeddings().weight.numel()
@@ -139,7 +165,14 @@ def _by_whole_model(s, first, part):
     return score.detach(), moved
 
 # %% ../../nbs/app/bench.ipynb #ec323ef9
-def constrained(rounds=3, n=400, batch=100, eps=.5, index=0, layers=(None, 8)):
+def constrained(
+    rounds=3,  # timed pairs
+    n=400,  # candidates, at most
+    batch=100,  # candidates per batch
+    eps=.5,  # limit of the KL divergence, nats
+    index=0,  # which of the shipped pairs' first texts
+    layers=(None, 8),  # blocks whose output is read; None: the default, also against the whole model
+):  # yields a row (dict) per way and block, with rates in candidates/s
     "Constrained candidates per second: those that could win are completed, against completing every one."
     for layer in layers:
         s = default_subject("float32") if layer is None else subject_at(layer)
@@ -149,7 +182,13 @@ def constrained(rounds=3, n=400, batch=100, eps=.5, index=0, layers=(None, 8)):
         yield from constrained_rows(s, first, parts, rounds, whole_model=layer is None)
 
 # %% ../../nbs/app/bench.ipynb #2b74fde3
-def constrained_rows(s, first, parts, rounds, whole_model):
+def constrained_rows(
+    s,  # the subject
+    first,  # the attack before its first candidate, as `constrained_state` gives it
+    parts,  # batches of edits, [batch, 1] each
+    rounds,  # timed pairs
+    whole_model,  # also against the whole model and prompt?
+):  # yields a row (dict) per way, with rates in candidates/s
     "The rows of one block: against completing every candidate, and perhaps against the whole model."
     n = sum(map(len, parts))
     won = {}
@@ -173,7 +212,10 @@ def constrained_rows(s, first, parts, rounds, whole_model):
                    same_best=same, completed=won["state"].completions/n) | times
 
 # %% ../../nbs/app/bench.ipynb #ed6b6379
-def dictionary(rounds=3, n=24):
+def dictionary(
+    rounds=3,  # timed pairs
+    n=24,  # latents that the baseline scores, about
+):  # yields one row, a dict with rates in latents/s
     "Latents scored per second: Δ Token Confidence of a whole dictionary against two forwards per latent."
     s = default_subject("float32")
     stats = latent_stats(s)
@@ -194,7 +236,13 @@ def dictionary(rounds=3, n=24):
     yield row | times | rates
 
 # %% ../../nbs/app/bench.ipynb #7bcacecb
-def steering(rounds=2, n_latents=8, factors=(0.5, 1.5), n_prompts=10, n=24):
+def steering(
+    rounds=2,  # timed pairs; more than two are not done
+    n_latents=8,  # latents that are steered
+    factors=(0.5, 1.5),  # in units of a latent's max activation
+    n_prompts=10,  # instructions
+    n=24,  # tokens of a text
+):  # yields one row, a dict with rates in texts/s
     "Steered texts per second: everything in one batch, against one latent and factor at a time."
     s = default_subject("float32")
     asked = instructions().instruction.tolist()[:n_prompts]
@@ -223,7 +271,12 @@ def steering(rounds=2, n_latents=8, factors=(0.5, 1.5), n_prompts=10, n=24):
     yield row | times
 
 # %% ../../nbs/app/bench.ipynb #557b3981
-def training(rounds=2, l0s=(12, 20, 40, 80, 130, 205), n_contexts=96, batch=512):
+def training(
+    rounds=2,  # timed pairs; more than two are not done
+    l0s=(12, 20, 40, 80, 130, 205),  # latents active, one SAE each
+    n_contexts=96,  # contexts of the corpus
+    batch=512,  # tokens per step
+):  # yields one row, a dict with rates in tokens/s, times SAEs
     "Training tokens per second: one pass of the LM for a grid, against one SAE after another."
     s = default_subject("bfloat16")
     contexts = contexts_of(s, brown().text[:n_contexts])[:n_contexts]
@@ -252,7 +305,9 @@ def training(rounds=2, l0s=(12, 20, 40, 80, 130, 205), n_contexts=96, batch=512)
     yield row | times
 
 # %% ../../nbs/app/bench.ipynb #ba1f0002
-def plain_products(lm):
+def plain_products(
+    lm,  # a Hugging Face causal LM
+):  # the copy
     "A copy of an LM, with the same weights in memory, whose linear layers multiply as torch does."
     weights = [*lm.parameters(), *lm.buffers()]
     twin = copy.deepcopy(lm, {id(w): w for w in weights})
@@ -260,7 +315,11 @@ def plain_products(lm):
         if isinstance(module, RoundedLinear): module.__class__ = torch.nn.Linear
     return twin
 
-def mixed_precision(rounds, n):
+# %% ../../nbs/app/bench.ipynb #d0b1b2c1
+def mixed_precision(
+    rounds,  # timed pairs; more than two are not done
+    n,  # tokens of the step
+) -> dict:  # a row, with rates in tokens/s
     "Training tokens per second of a TopK SAE: as `train` decides, against mixed precision."
     h = torch.randn(n, 576, generator=torch.Generator().manual_seed(0)).half()
 
@@ -272,9 +331,12 @@ def mixed_precision(rounds, n):
     return dict(what=f"one training step on {n} tokens", unit="tokens/s", baseline=n/times["baseline_s"],
                 ours=n/times["ours_s"], baseline_dtype="bfloat16", tokens=n) | times
 
-
-def half_precision(rounds=2, n=128):
-    "Tokens per second of the LM in bfloat16: as it is loaded, against torch's own products."
+# %% ../../nbs/app/bench.ipynb #d0b1b2d1
+def half_precision(
+    rounds=2,  # timed pairs; more than two are not done
+    n=128,  # tokens of a prompt; of a training step four times as many
+):  # yields two rows (dicts), with rates in tokens/s
+    "Tokens per second of the LM in bfloat16, as loaded against torch's own products; and `mixed_precision`."
     s = default_subject("bfloat16")
     ids = contexts_of(s, brown("heldout").text[:1]).ids[:1, :n].to(s.device)
     plain = plain_products(s.model)

@@ -33,7 +33,9 @@ class Candidates:
     once_s: float  # seconds to fill the cache, paid once per attack
 
     @property
-    def s(self): return self.prompt.s
+    def s(self) -> Subject:
+        "The subject that reads them."
+        return self.prompt.s
 
     def ours(self):
         "Activations and pre-activations, [batch, d_sae] each."
@@ -147,7 +149,9 @@ def ranking_agreement(exact: dict,  # of the full-precision reading, from `ranke
 
 # %% ../../nbs/app/bench_candidates.ipynb #64176925
 @lru_cache(maxsize=2)
-def default_subject(dtype):
+def default_subject(
+    dtype,  # precision, such as "float32" or "bfloat16"
+) -> Subject:  # loaded once for each precision
     "The default LM and SAE in a precision."
     return Subject.load(dtype=dtype)
 
@@ -224,14 +228,22 @@ def measure_setting(setting: Setting,  # which row
     return row | ranking_agreement(exact, ours.ranked(fits))
 
 # %% ../../nbs/app/bench_candidates.ipynb #4ba532f6
-def candidates(rounds=5, batch=100, settings=SETTINGS):
+def candidates(
+    rounds=5,  # timed pairs for each setting
+    batch=100,  # candidates per batch
+    settings=SETTINGS,  # rows to measure, each a `Setting`
+):  # yields a row (dict) per setting, as `measure_setting` gives it
     "Attack candidates read per second: cached and cut short, against the whole model."
     for setting in settings:
         yield measure_setting(setting, rounds, batch)
 
 # %% ../../nbs/app/bench_candidates.ipynb #1a9f6888
-def exhaustive(rounds=3, batch=1024, few=100):
-    "Tokens per second when all are tried: the default readout, one token, the LM in bfloat16."
+def exhaustive(
+    rounds=3,  # timed pairs
+    batch=1024,  # candidates per batch, in bfloat16
+    few=100,  # candidates per batch of the baseline, in float32
+):  # yields one row, a dict with rates in candidates/s
+    "Candidates per second when every token is tried: the default readout, one token, the LM in bfloat16."
     layer = default_subject("float32").layer
     ours = candidates_for(subject_at(layer, "bfloat16"), batch, n_suffix=1, readout=DEFAULT_READOUT)
     baseline = candidates_for(subject_at(layer, "float32"), few, n_suffix=1, readout=DEFAULT_READOUT)

@@ -215,7 +215,9 @@ def utility_of(
 # %% ../../nbs/app/card.ipynb #75dadaa3
 CARD_FORMAT = "saerob.card/2"  # changes when the file's keys do
 
-def plain_size(size: CardSize) -> dict:
+def plain_size(
+    size: CardSize,  # how much a card measures
+) -> dict:
     "A size as plain data; constraints by their names."
     config = asdict(size)
     config["robustness"]["constraints"] = [constraint_name(c) for c in size.robustness.constraints]
@@ -231,13 +233,19 @@ class Making(NamedTuple):
     progress: bool | None  # show bars?
     tell: Callable  # is told what comes next
 
-    def kept(self, name, make):
-        "A table, from its record if it was made before."
+    def kept(
+        self,
+        name,  # of the table and of its folder
+        make,  # makes the table, without arguments
+    ) -> pd.DataFrame:
+        "A table, from its record if it was made before. Raises ValueError for another run's record."
         self.tell(name)
         return kept_table(self.folder/name, plain_size(self.size), self.seed, self.s, make)
 
 # %% ../../nbs/app/card.ipynb #d8bd8a5b
-def card_tables(m: Making) -> dict:  # name to table: quality, latents, steering, gate, utility, defences
+def card_tables(
+    m: Making,  # the card
+) -> dict:  # name to table: quality, latents, steering, gate, utility, defences
     "The parts of a card that are tables, each measured once."
     s, size, seed = m.s, m.size, m.seed
     found = dict(quality=m.kept("quality", lambda: quality_of(s, size)))
@@ -301,7 +309,9 @@ def card_sentences(
                 missing=missing_of(found) + report["missing"])
 
 # %% ../../nbs/app/card.ipynb #70e7bedf
-def quality_said(rows: list) -> list:  # of sentences
+def quality_said(
+    rows: list,  # of the table `quality`: a dict per corpus
+) -> list:  # of sentences
     "Quality in words, corpus by corpus."
     return [
         f"On {r['corpus']}, {r['l0']:.0f} latents are active at a token, {100 * r['dead']:.0f} % are never "
@@ -310,7 +320,10 @@ def quality_said(rows: list) -> list:  # of sentences
         for r in rows]
 
 # %% ../../nbs/app/card.ipynb #2319b2d7
-def latents_said(rows: list, shown: int) -> list:  # of sentences
+def latents_said(
+    rows: list,  # of the table `latents`: a dict per latent
+    shown: int,  # latents named at either end
+) -> list:  # of sentences
     "How well latents hold in words, and which do and do not."
     table = pd.DataFrame(rows)
     kept = table.dropna(subset="retention_rate").sort_values(["retention_rate", "worst_retained"])
@@ -329,7 +342,9 @@ def _latents_named(rows):
     return "; ".join(f"{int(r.latent)} ({r.strongest})" for r in rows.itertuples())
 
 # %% ../../nbs/app/card.ipynb #569a7697
-def steering_said(rows: list) -> list:  # of sentences
+def steering_said(
+    rows: list,  # of the table `steering`: a dict per latent
+) -> list:  # of sentences
     "The proposed latents in words."
     said = []
     for r in rows:
@@ -337,7 +352,9 @@ def steering_said(rows: list) -> list:  # of sentences
         said.append(f"Latent {r['latent']} (writes {r['writes']}; active in {r['active_in']!r}), {steered}.")
     return said
 
-def utility_said(found: dict) -> list:  # of sentences
+def utility_said(
+    found: dict,  # the tables of a card, as lists of dicts
+) -> list:  # of sentences
     "What the steering gate and the rated texts say."
     said = []
     if found["gate"]:
@@ -351,7 +368,9 @@ def utility_said(found: dict) -> list:  # of sentences
     return said
 
 # %% ../../nbs/app/card.ipynb #5578fcb5
-def missing_of(found: dict) -> list:  # of sentences
+def missing_of(
+    found: dict,  # the tables of a card, as lists of dicts
+) -> list:  # of sentences
     "What a card does not say, and why."
     said = []
     if not found["quality"]:

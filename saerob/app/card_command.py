@@ -117,7 +117,9 @@ def _print_proposals(table, as_csv):
         print("\n\n".join(selected_lines(table)))
 
 
-def selected_lines(table) -> list:  # of texts, one per latent
+def selected_lines(
+    table,  # as `select_latents` gives it
+) -> list:  # of texts, one per latent
     "The proposed latents, to be read."
     lines = [f"unsteered: {table.unsteered[0]!r}"]
     for r in table.itertuples():

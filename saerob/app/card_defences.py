@@ -113,27 +113,39 @@ def defence_table(
     return pd.DataFrame(rows + [dict(defence=name, note=why) for name, why in notes.items()])
 
 # %% ../../nbs/app/card_defences.ipynb #e1c61af9
-def harm_words(row: dict) -> str:
-    "The harm of one row with its interval."
+def harm_words(
+    row: dict,  # of `defence_table`, with harm, low and high
+) -> str:  # such as "0.31 [0.20, 0.43]"
+    "The harm of one row with its interval: shares of the way to an unrelated text's report."
     return f"{row['harm']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
-def known(row: dict, name: str) -> bool:
-    "Does a row have this number?"
+def known(
+    row: dict,  # of `defence_table`
+    name: str,  # of one of its columns
+) -> bool:
+    "Does a row have this number? NaN and None are none."
     return row.get(name) is not None and row[name] == row[name]
 
-def harm_cell(row: dict) -> str:
+def harm_cell(
+    row: dict,  # of `defence_table`
+) -> str:
     "The harm of one row, or why it has none."
     if known(row, "harm"): return harm_words(row)
     return row["note"].rstrip(".") if known(row, "note") else "nothing was reported of the texts"
 
-def measured_rows(rows: list) -> list:
+def measured_rows(
+    rows: list,  # of `defence_table`, as dicts
+) -> list:  # of dicts
     "The rows that have a harm."
     return [row for row in rows if known(row, "harm")]
 
 # %% ../../nbs/app/card_defences.ipynb #1e978e0c
 ENOUGH = 10  # texts; with fewer an interval says little
 
-def verdict(row: dict, base: dict) -> str:
+def verdict(
+    row: dict,  # of a defence, with texts, low and high
+    base: dict,  # the same of the undefended SAE
+) -> str:  # a clause with its colon, to end a sentence with
     "Is the harm clearly less than without a defence? Empty with few texts."
     if min(row["texts"], base["texts"]) < ENOUGH: return ""
     return ": clearly less" if row["high"] < base["low"] else ": not clearly less"
@@ -155,7 +167,9 @@ def defences_said(
     return said + [f"{row['defence']}: {harm_cell(row)}." for row in rows if not known(row, "harm")]
 
 # %% ../../nbs/app/card_defences.ipynb #4c3e583c
-def defence_cells(rows: list) -> pd.DataFrame:  # text in every cell
+def defence_cells(
+    rows: list,  # of `defence_table`, as dicts
+) -> pd.DataFrame:  # text in every cell
     "Defences in words; an empty cell where nothing was measured."
     def cell(row, name, form): return format(row[name], form) if known(row, name) else ""
     return pd.DataFrame([{"report": row["defence"], "withheld": cell(row, "withheld", ".0%"),

@@ -26,7 +26,9 @@ from ..core.records import atomic
 from ..core.statistics import mean_interval
 
 # %% ../../nbs/app/card_page.ipynb #afa4a26f
-def quality_cells(found: dict) -> pd.DataFrame:  # text in every cell
+def quality_cells(
+    found: dict,  # as `card` gives it
+) -> pd.DataFrame:  # text in every cell
     "Quality by corpus."
     rows = [{"corpus": r["corpus"], "variance unexplained": f"{100*r['fvu']:.1f} %",
              "latents active": f"{r['l0']:.1f}", "never active": f"{100*r['dead']:.0f} %",
@@ -34,7 +36,9 @@ def quality_cells(found: dict) -> pd.DataFrame:  # text in every cell
             for r in found["quality"]]
     return pd.DataFrame(rows)
 
-def latent_cells(found: dict) -> pd.DataFrame:  # text in every cell
+def latent_cells(
+    found: dict,  # as `card` gives it
+) -> pd.DataFrame:  # text in every cell
     "The sampled latents, the most robust first."
     rows = sorted(found["latents"], key=lambda r: -(r["retention_rate"] or 0))
     def cell(r, name, form): return "" if r.get(name) is None else format(r[name], form)
@@ -44,14 +48,18 @@ def latent_cells(found: dict) -> pd.DataFrame:  # text in every cell
                           "ΔC": cell(r, "delta_c", ".2f"), "output score": cell(r, "output_score", ".3f")}
                          for r in rows])
 
-def steering_cells(found: dict) -> pd.DataFrame:  # text in every cell
+def steering_cells(
+    found: dict,  # as `card` gives it
+) -> pd.DataFrame:  # text in every cell
     "The proposed latents."
     return pd.DataFrame([{"latent": r["latent"], "writes": r["writes"], "active in": r["active_in"],
                           "factor": "none" if r["factor"] is None else f"{r['factor']:g}",
                           "steered text": r["steered"]} for r in found["steering"]])
 
 # %% ../../nbs/app/card_page.ipynb #331bd696
-def latents_figure(found: dict):  # a matplotlib Figure
+def latents_figure(
+    found: dict,  # as `card` gives it
+):  # a matplotlib Figure
     "How many of the sampled latents are still active after how large a share of the edits."
     table = pd.DataFrame(found["latents"])
     fig, ax = plt.subplots(figsize=(6.2, 2.6), layout="constrained")
@@ -98,7 +106,9 @@ def _utility_blocks(found):
     return [_answer([x for x in said if x.startswith(("The steering gate", "The steering score"))])]
 
 # %% ../../nbs/app/card_page.ipynb #ee7c88a3
-def card_parts(found: dict) -> list:  # of dicts: id, title, blocks
+def card_parts(
+    found: dict,  # as `card` gives it
+) -> list:  # of dicts: id, title, blocks
     "The sections of a card's page."
     def robustness_blocks(found): return [_answer(found["sentences"]["robustness"])]
 
@@ -116,7 +126,9 @@ def card_parts(found: dict) -> list:  # of dicts: id, title, blocks
             for id, (title, blocks_of) in sections.items() if optional.get(id, True)]
 
 # %% ../../nbs/app/card_page.ipynb #7ccc19b7
-def card_facts(found: dict) -> dict:  # label to text
+def card_facts(
+    found: dict,  # as `card` gives it
+) -> dict:  # label to text
     "Settings, versions and fingerprints, for the page."
     about = found["manifest"]
     who = about["fingerprints"]
@@ -184,7 +196,9 @@ def card_summary(
 def read_card(
     path: str | Path,  # a .json file that `save_card` wrote
 ) -> dict:
-    "A card from its file. Raises ValueError for a file that holds none."
+    "A card from its file. Raises FileNotFoundError where there is no file, ValueError where it holds none."
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {str(path)!r}: make a card with `saerob card`.")
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError:
@@ -255,6 +269,6 @@ def comparison_figure(
         ax.errorbar(values[0], height, xerr=ends, fmt="o", color=sns.color_palette("colorblind")[0])
         ax.set(xlim=(-0.02, 1.02), title=title, xlabel="share left")
     axes[0].set(yticks=height, yticklabels=table.index)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(table) - .5, -.5)
     sns.despine(fig)
     return fig

@@ -42,13 +42,22 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=True)
 
 
-def show(df, **kw):
+def show(
+    df,  # the table
+    **kw,  # as for `DataFrame.to_string`
+) -> None:
     "A table on stdout."
     print(df.to_string(max_colwidth=60, **kw))
 
 # %% ../../nbs/app/cli.ipynb #8567d994
-def attack_budget(scale, candidates, switch, target, position):
-    "Forward passes that a search may use: as typed, else by the scale."
+def attack_budget(
+    scale,  # name of a preset
+    candidates,  # --budget as typed, forward passes; None: by the scale
+    switch,  # "on" or "off"; None: no single latent is aimed at
+    target,  # is there a text to move towards?
+    position,  # of the token that is replaced; None: tokens are appended
+) -> int:  # forward passes
+    "Forward passes that a search may use: as typed, else by the scale. Raises ValueError."
     from saerob.attacks.evaluate import SCENARIOS
     from saerob.study.presets import preset
 
@@ -59,7 +68,16 @@ def attack_budget(scale, candidates, switch, target, position):
     return SCENARIOS["_".join(words)].budget
 
 
-def check_attack_options(suffix, replace, switch, latent, kl_below, same_next, search, batch):
+def check_attack_options(
+    suffix,  # tokens to append; None: not given
+    replace,  # position of the token that is replaced; None: not given
+    switch,  # "on" or "off"; None: not given
+    latent,  # which is switched; None: not given
+    kl_below,  # nats; None: not given
+    same_next,  # must the likeliest next token stay?
+    search,  # one of `SEARCH_NAMES`; None: not given
+    batch,  # candidates per step; None: not given
+) -> None:
     "Refuse options of `attack` that exclude each other. Raises ValueError."
     if suffix is not None and replace is not None: raise ValueError("give either --suffix or --replace.")
     if latent is not None and switch is None:
@@ -88,7 +106,15 @@ def _second_sae(named, other_sae, lm, sae):
     return other_sae
 
 # %% ../../nbs/app/cli.ipynb #b020450f
-def check_defence(defence, other_sae, lm, sae, switch, search, pool):
+def check_defence(
+    defence,  # as typed, such as "margin:1"; None: none
+    other_sae,  # the second SAE as typed; None: not given
+    lm,  # as typed; None: the default LM
+    sae,  # as typed; None: the default SAE
+    switch,  # "on" or "off"; None: no single latent is aimed at
+    search,  # one of `SEARCH_NAMES`; None: the default
+    pool,  # how the instruction's positions are pooled
+) -> tuple:  # a `Named` defence, and the second SAE as it is typed
     "The defence that options name, and its second SAE; None for either. Raises ValueError."
     from saerob.defences.named import read_defence
 
@@ -105,7 +131,13 @@ def check_defence(defence, other_sae, lm, sae, switch, search, pool):
     return named, other_sae
 
 # %% ../../nbs/app/cli.ipynb #4356d8e7
-def defence_of(s, named, other_sae, texts, readout):
+def defence_of(
+    s,  # the undefended subject
+    named,  # a `Named` defence, or None
+    other_sae,  # the second SAE as typed; None: none is asked
+    texts,  # that are attacked, so no references
+    readout,  # how texts are read
+):  # a `Defence`, or None
     "The defence that options name, made; None without one. Raises `SubjectError` or ValueError."
     from saerob.defences.named import named_defence, reference_texts
     from saerob.model.loading import load_sae
@@ -115,7 +147,13 @@ def defence_of(s, named, other_sae, texts, readout):
     return Defence(str(named), named_defence(s, named, other, reference_texts(texts), readout))
 
 # %% ../../nbs/app/cli.ipynb #e166a106
-def goal_and_edit(targeted, suffix, replace, switch, latent):
+def goal_and_edit(
+    targeted,  # is there a text to move towards?
+    suffix,  # tokens to append; None: 1, and 3 with a target
+    replace,  # position of the token that is replaced; None: tokens are appended
+    switch,  # "on" or "off"; None: no single latent is aimed at
+    latent,  # which is switched; None: the first that is proposed
+) -> tuple:  # a `Switch` or None, and an edit
     "A goal of switching a latent, or None, and the edit, from options."
     from saerob.attacks import Replace, Suffix, Switch
 
@@ -124,7 +162,10 @@ def goal_and_edit(targeted, suffix, replace, switch, latent):
     return goal, Suffix(suffix or (3 if targeted and not switch else 1))
 
 
-def named_readout(instruction, pool):
+def named_readout(
+    instruction,  # put after the text, \n for a new line; None: the default
+    pool,  # "last", "mean" or "max"
+):  # a `Readout`
     "How texts are read, from options."
     from saerob.model.readout import DEFAULT_READOUT, Readout
 
@@ -224,7 +265,11 @@ def attack_command(
     return run_attacks(s, df, goal, how, where, not no_control, defended)
 
 # %% ../../nbs/app/cli.ipynb #745dda56
-def usual_search(s, readout, defence):
+def usual_search(
+    s,  # the undefended subject
+    readout,  # how texts are read
+    defence,  # a `Defence`, or None
+):  # a search
     "The search where none is named; GCG through a defence that reads several times."
     from saerob.attacks import GCG
     from saerob.attacks.attack import default_search
@@ -234,7 +279,13 @@ def usual_search(s, readout, defence):
     return GCG() if votes else default_search(s, readout)
 
 
-def attack_config(s, goal, how, control, defence):
+def attack_config(
+    s,  # the undefended subject
+    goal,  # a `Switch`, or None
+    how,  # name of a setting of `attack` to its value
+    control,  # are random tokens tried, too?
+    defence,  # a `Defence`, or None
+) -> dict:  # plain data
     "What a run of attacks notes of its settings."
     from saerob.attacks.scenarios import own_table
 
@@ -243,8 +294,16 @@ def attack_config(s, goal, how, control, defence):
     return config if defence is None else config | dict(defence=defence.words)
 
 # %% ../../nbs/app/cli.ipynb #3f9d5678
-def run_attacks(s, df, goal, how, where, control, defence=None):
-    "Attack every text, write the table, say what was found; returns the exit code."
+def run_attacks(
+    s,  # the undefended subject
+    df,  # table of texts: row, text, target where there is one
+    goal,  # a `Switch`, or None
+    how,  # name of a setting of `attack` to its value; the search may be None
+    where,  # a `Place` for table, records and figure
+    control,  # are random tokens tried, too?
+    defence=None,  # a `Defence` to attack through, or None
+) -> int:  # 0; 1 where some texts failed
+    "Attack every text, write the table, say what was found. Raises the first error if all fail."
     texts = df[["text", "target"] if "target" in df else ["text"]].to_dict("records")
     todo = {(row["text"], row.get("target", "")): row for row in texts}
     how = how | dict(search=how["search"] or usual_search(s, how["readout"], defence))
@@ -263,13 +322,18 @@ def run_attacks(s, df, goal, how, where, control, defence=None):
     return int(got.failed > 0)
 
 # %% ../../nbs/app/cli.ipynb #1acf8444
-def table_of(rows):
+def table_of(
+    rows,  # of `attack_row`
+):  # a DataFrame
     "Rows as a table, without what only the figure needs."
     import pandas as pd
     return pd.DataFrame(rows).drop(columns="bars", errors="ignore")
 
 
-def say_attacks(rows, done):
+def say_attacks(
+    rows,  # what is in the table, one per row of the input
+    done,  # of `attack_row`: the texts whose attack did not fail, each once
+) -> None:
     "The answer on stdout: sentences for one text; a table, a sentence and means for several."
     if len(done) == 1 == len(rows):
         print(f"{done[0]['adversarial_text']!r}\n" + "\n".join(attack_sentences(done[0])))
@@ -327,15 +391,27 @@ def scores_command(
     return run_scores(s, chosen, stats_of(s, reference), wanted, how, where, seed, top)
 
 # %% ../../nbs/app/cli.ipynb #d00d0f1d
-def check_latents(s, latents):
-    "Refuse latents that do not exist before anything is read or run."
+def check_latents(
+    s,  # the subject
+    latents,  # indices, 0 or more
+) -> None:
+    "Refuse latents that do not exist before anything is read or run. Raises `SubjectError`."
     from saerob.model.subject import SubjectError
 
     if bad := [latent for latent in latents if latent >= s.d_sae]:
         raise SubjectError(f"there is no latent {bad[0]}: this SAE has latents 0 to {s.d_sae - 1}.")
 
 # %% ../../nbs/app/cli.ipynb #23d2e009
-def run_scores(s, latents, stats, which, how, where, seed, top):
+def run_scores(
+    s,  # the subject
+    latents,  # indices
+    stats,  # a `LatentStats`
+    which,  # names of scores: delta, output, input
+    how,  # alpha, unit, prefix, as for `score_latents`
+    where,  # a `Place` for table, records and figure
+    seed,  # for the manifest
+    top,  # rows to print from either end
+) -> int:  # 0; 1 where some latents failed or overflowed
     "Score latents in parts, write the table, say what was found; returns the exit code."
     import pandas as pd
 
@@ -355,7 +431,11 @@ def run_scores(s, latents, stats, which, how, where, seed, top):
     return int(got.failed > 0 or broken)
 
 
-def say_scores(s, df, top):
+def say_scores(
+    s,  # the subject
+    df,  # scores, a row per latent
+    top,  # rows to print from either end
+) -> None:
     "The answer on stdout: what the scores say together, and both ends of the table."
     ends = both_ends(df, top)
     which_ends = f": the {top} lowest and the {top} highest" if len(ends) < len(df) else ""
@@ -435,7 +515,17 @@ def steer_command(
                      measures or where.figure)
 
 # %% ../../nbs/app/cli.ipynb #48ea54b4
-def run_steer(s, prompts, latents, factors, mode, how, stats, where, measures):
+def run_steer(
+    s,  # the subject
+    prompts,  # instructions
+    latents,  # indices
+    factors,  # in units of each latent's max activation
+    mode,  # "add", "clamp" or "reconstruct"
+    how,  # further settings of `steer`
+    stats,  # a `LatentStats`
+    where,  # a `Place` for table, records and figure
+    measures,  # also measure the texts?
+) -> int:  # 0; 1 where a text overflowed
     "Write the texts, the table and the figure; returns the exit code."
     from saerob.app.figures import latent_names
     from saerob.steering.generate import steer, text_measures
@@ -520,7 +610,12 @@ def study_command(
     return max(codes)
 
 # %% ../../nbs/app/cli.ipynb #27e56b16
-def say_study(parts, tested, folder, seed):
+def say_study(
+    parts,  # part to DataFrame, as `collect` gives it
+    tested,  # name to `Subject`; empty where nothing was measured
+    folder,  # for tables and page
+    seed,  # for the manifest
+) -> int:  # 0; 1 where some SAE of `tested` lacks a part
     "Write the tables and the page of a study, say what it found; returns the exit code."
     from saerob.study.study import latent_table, sae_table, steering_reliability, write_study_tables
 
@@ -537,24 +632,42 @@ def say_study(parts, tested, folder, seed):
     return int(not set(tested) <= set.intersection(*measured))
 
 # %% ../../nbs/app/cli.ipynb #bdc3380a
-def study_blocks(p, folder, named):
+def study_blocks(
+    p,  # the preset
+    folder,  # of the study
+    named,  # SAEs that were named; with any, the grid is not used
+) -> dict:  # folder to preset
     "A preset of one block for every block of its grid, by the folder of its study."
     from dataclasses import replace
     if named or not p.grid.depths: return {folder: p}
     return {folder/name.rstrip("-"): replace(p, grid=plan) for name, plan in p.grid.by_block().items()}
 
 # %% ../../nbs/app/cli.ipynb #f7fb3510
-def check_several(lm, saes, layer, device, dtype):
+def check_several(
+    lm,  # as typed; None: the default LM
+    saes,  # as typed; None or empty: not given
+    layer,  # block; None: not given
+    device,  # as typed; None: not given
+    dtype,  # precision, "float32" where none was given
+) -> None:
     "Refuse an LM, SAEs or a device that cannot be right, and options without an SAE. Raises ValueError."
     given = {"--layer": layer is not None, "--device": device is not None, "--dtype": dtype != "float32"}
     if unused := [option for option, there in given.items() if there and not saes]:
         raise ValueError(f"{unused[0]} is for an SAE of your choice: add --sae SAE.")
     for sae in saes or [None]: check_under_test(lm, sae, device)
-    if len(set(saes or [])) < len(saes or []): raise ValueError("an SAE is named twice.")
+    twice = next((name for i, name in enumerate(saes or []) if name in saes[:i]), None)
+    if twice: raise ValueError(f"the SAE {twice!r} is named twice: leave one out.")
 
 
-def several_subjects(lm, saes, layer, device, dtype, trust):
-    "Name to `Subject`, the LM loaded once; None: the study's own choice."
+def several_subjects(
+    lm,  # as typed; None: the default LM
+    saes,  # as typed; None or empty: not given
+    layer,  # block whose output is read; None: the SAE's own
+    device,  # torch device; None: a GPU where there is one
+    dtype,  # precision of the LM
+    trust,  # run Python code that comes with the LM?
+):  # a dict, or None
+    "Name to `Subject`, the LM loaded once; None: the study's own choice. Raises as `load_subject` does."
     from saerob.model.loading import load_sae
 
     if not saes: return None
@@ -590,7 +703,9 @@ def report_command(
     return make_report(scale, out, seed=seed, subjects=named)
 
 # %% ../../nbs/app/cli.ipynb #1c14d62e
-def file_names(saes: list) -> list:
+def file_names(
+    saes: list,  # names, folders or RELEASE:ID
+) -> list:
     "Names of SAEs that can be parts of file names: the last part of each where that tells them apart."
     plain = [re.sub(r"[^\w.-]+", "-", name).strip("-.") for name in saes]
     short = [re.sub(r"[^\w.-]+", "-", Path(name).name).strip("-.") for name in saes]
@@ -744,7 +859,10 @@ def main(argv: list | None = None,  # command line, without the program; default
         return complain(program, sentence(e))
 
 # %% ../../nbs/app/cli.ipynb #341712e8
-def complain(program, text):
+def complain(
+    program,  # its name, such as "saerob attack"
+    text,  # the sentence
+) -> int:
     "Print one sentence on stderr; returns exit code 2."
     print(f"{program}: {' '.join(text.split())}", file=sys.stderr)
     return 2

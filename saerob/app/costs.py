@@ -26,7 +26,9 @@ class LMSize(NamedTuple):
     vocabulary: int  # tokens
 
     @property
-    def parameters(self): return self.blocks*self.block_parameters
+    def parameters(self) -> int:
+        "Parameters in the matrices of all blocks."
+        return self.blocks*self.block_parameters
 
 def matrices(d: int,  # width of the residual stream
              mlp: int,  # width of the gated MLP
@@ -51,6 +53,7 @@ class Rates(NamedTuple):
     reading: float  # tokens whose residuals are kept for training
     candidates: float = float("inf")  # forward passes of a search, however small; inf: only arithmetic counts
 
+# %% ../../nbs/app/costs.ipynb #d0c1b2d1
 def measured_rates() -> Rates:
     "Rates from the committed table of the bench."
     bench = read_table("bench").set_index(["row", "what"])
@@ -97,7 +100,9 @@ class Lent(NamedTuple):
     what: str  # the job
 
     @property
-    def rate(self): return self.amount*self.beside/self.seconds
+    def rate(self) -> float:
+        "What the card did per second, by all processes like it together."
+        return self.amount*self.beside/self.seconds
 
 LENT = dict(
     candidates=Lent(24*2*1000, 189, 7, "search and control on 24 texts, batches of 100, float32"),
@@ -205,8 +210,8 @@ def dry_run(scale: str | Preset = "paper",  # a name in `PRESETS`, or a preset o
             f"Minutes are those of one H200, from what a lent one did in November 2026 with "
             f"{LENT['training'].beside:g} processes side by side: measured, but for the arithmetic of large "
             f"LMs, for which {GPU_RATE/1000:.0f} TFLOP/s are assumed. "
-            f"All of it: {60*gpu['all']:,.0f} minutes, "
-            f"{DOLLARS*gpu['all']:,.0f} dollars at {DOLLARS:g} an hour, assumed. Nothing was run.")
+            f"All of it: {60*gpu['all']:,.1f} minutes, "
+            f"{DOLLARS*gpu['all']:,.2f} dollars at {DOLLARS:.2f} an hour, assumed. Nothing was run.")
 
 # %% ../../nbs/app/costs.ipynb #a0e178c1
 def attack_grid(saes: int,  # attacked

@@ -170,7 +170,11 @@ def check_lm(lm: str | None,  # as typed
         raise ValueError(f"--device {device}: give cpu, cuda, cuda:1 or mps.")
 
 
-def check_under_test(lm, sae, device):
+def check_under_test(
+    lm,  # as typed; None: the default LM
+    sae,  # as typed; None: the default SAE
+    device,  # as typed; None: chosen by torch
+) -> None:
     "Everything about LM, SAE and device that can be known before torch is imported. Raises ValueError."
     check_lm(lm, sae, device)
     check_sae(sae)
@@ -197,7 +201,14 @@ def without_retries():
     if not constants.HF_HUB_OFFLINE and not hub_answers(): constants.HF_HUB_OFFLINE = True
 
 # %% ../../nbs/app/options.ipynb #974044e7
-def load_subject(lm, sae, layer, device, dtype, trust_remote_code=False):
+def load_subject(
+    lm,  # a Hugging Face id or a folder; None: the default LM
+    sae,  # a shipped SAE, a folder, or RELEASE:ID; None: the default SAE
+    layer,  # block whose output is read; None: the SAE's own
+    device,  # torch device; None: a GPU where there is one
+    dtype,  # precision of the LM, such as "float32"
+    trust_remote_code=False,  # run Python code that comes with the LM?
+):  # a `Subject`
     "Load what is under test. Raises `SubjectError` or ValueError."
     check_under_test(lm, sae, device)
     import torch
@@ -318,7 +329,9 @@ def text_lines(file: str,  # a path, or "-" for stdin
         raise ValueError(f"{file} cannot be read: {error.strerror or error}.") from None
 
 # %% ../../nbs/app/options.ipynb #1326d999
-def left_out(df):  # rows with text, and target where there is one
+def left_out(
+    df,  # rows with text, and target where there is one
+) -> tuple:  # sentences, and the rows that hold a text
     "Sentences about rows that hold no text and rows that repeat an earlier one."
     keys = [c for c in ("text", "target") if c in df]
     blank = (df[keys] == "").any(axis=1)
@@ -454,7 +467,7 @@ def save_frame(df,  # a table
         print(f"written: {where.table}", file=sys.stderr)
     if where.stdout != "words": print(as_text(df, where.stdout), end="")
 
-
+# %% ../../nbs/app/options.ipynb #d0f1b2c1
 def save_figure(fig,  # a matplotlib Figure
                 where: Place,  # the figure's file
                ) -> None:
@@ -468,7 +481,7 @@ class Collected(NamedTuple):
     table: object  # DataFrame, one row per unit; `note` says why a unit failed
     failed: int  # units that failed
 
-
+# %% ../../nbs/app/options.ipynb #d0f1b2d1
 def collect(todo: dict,  # key of each unit to its columns, which are `measure`'s arguments
             measure,  # function of those columns, returning a dict of more
             folder: Path | None,  # of the records; None: none are kept
@@ -491,7 +504,9 @@ def collect(todo: dict,  # key of each unit to its columns, which are `measure`'
     return Collected(pd.DataFrame(rows), len(failed))
 
 # %% ../../nbs/app/options.ipynb #1641e509
-def tempfile_folder(folder):
+def tempfile_folder(
+    folder,  # a path; None: a temporary folder, removed at the end
+):  # a context manager that gives a path
     "The folder itself, or a temporary one in its place, as a context manager."
     import contextlib
     import tempfile

@@ -130,8 +130,14 @@ class PretendedGPU(TorchFunctionMode):
         gpu = self.place(function, name, args, kwargs)
         return put(function(*args, **kwargs), gpu)
 
-    def place(self, function, name, args, kwargs) -> bool:
-        "Whether what an operation gives is on the GPU; a device that is asked for is noted and taken away."
+    def place(
+        self,
+        function,  # the operation, as torch names it
+        name,  # of the operation, for what is said of it
+        args,  # its arguments
+        kwargs,  # its named arguments; of these `device` is set to "cpu"
+    ) -> bool:
+        "Whether an operation's result is on the GPU; a `device` is noted and removed. Raises `WrongDevice`."
         if kwargs.get("device") is not None:
             gpu = is_gpu(kwargs["device"])
             kwargs["device"] = "cpu"

@@ -47,20 +47,24 @@ def attack_facts(p: Preset,  # what was run
             "other scenarios": "; ".join(others) or "none"}
 
 
-def steering_facts(p: Preset) -> dict:  # label to text
+def steering_facts(
+    p: Preset,  # how much was run
+) -> dict:  # label to text
     "The settings of steering and of the readout, for the page."
     factors = ", ".join(f"{x:g}" for x in p.steering.factors)
     return {"steering": f"greedy, {p.steering.new_tokens} tokens, factors {factors}",
             "readout": f"{DEFAULT_READOUT.pool} token of the text followed by {DEFAULT_READOUT.after!r}"}
 
 # %% ../../nbs/app/report.ipynb #a81fca77
-def machine_sentence(s: Subject) -> str:
+def machine_sentence(
+    s: Subject,  # the subject, whose device is named
+) -> str:  # one sentence, without a full stop
     "The machine and how much of it was used."
     gpu = torch.cuda.get_device_name() if s.device.type == "cuda" else "no GPU used"
     cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} used by torch"
     return f"{platform.system()} {platform.machine()}, {cores}; {gpu}"
 
-
+# %% ../../nbs/app/report.ipynb #d0d1b2c1
 def facts(p: Preset,  # what was run
           subjects: dict,  # name of SAE to `Subject`
           seed: int,  # of everything random
@@ -89,7 +93,7 @@ ALWAYS_ABSENT = [
     "have them.",
     "Any other LM: what holds for this one need not hold for those of the papers."]
 
-
+# %% ../../nbs/app/report.ipynb #d0d1b2e1
 def absent(p: Preset,  # what was run
            gpu: bool,  # was there one?
            failed=(),  # titles of parts that failed
@@ -157,8 +161,11 @@ class Making:
         "The first subject, which all parts but the first use."
         return next(iter(self.subjects.values()))
 
-    def records(self, what: str) -> Path:
-        "The folder of one measurement."
+    def records(
+        self,
+        what: str,  # name of the measurement
+    ) -> Path:
+        "The folder of one measurement, which need not exist yet."
         return self.folder / "run" / f"{self.preset.name}-{what}"
 
 # %% ../../nbs/app/report.ipynb #5c636c74
@@ -172,7 +179,9 @@ def attacked(m: Making,  # the report
     return evaluate(s, pairs().head(n), scenario, m.records(what), m.seed)
 
 
-def scored(m: Making) -> pd.DataFrame:  # as `score_and_choose` gives it
+def scored(
+    m: Making,  # the report
+) -> pd.DataFrame:  # as `score_and_choose` gives it
     "Scores of the live latents and the choice among them, from the record where there is one."
     size = m.preset.steering
     how = dict(n=size.shown_latents, n_scored=size.ranked_latents)
@@ -180,20 +189,27 @@ def scored(m: Making) -> pd.DataFrame:  # as `score_and_choose` gives it
     return kept_table(m.records("scores"), how, m.seed, m.s, make)
 
 # %% ../../nbs/app/report.ipynb #4bdce802
-def make_attack(m: Making, name: str) -> tuple:  # summary, blocks
+def make_attack(
+    m: Making,  # the report
+    name: str,  # of the SAE, a key of `subjects`
+) -> tuple:  # summary, blocks
     "Part one, for one SAE."
     size = m.preset.attack
     s = m.subjects[name]
     return attack_part(s, attacked(m, s, size.main(), size.main_texts, name), name, m.folder)
 
 
-def make_scenarios(m: Making) -> tuple:
+def make_scenarios(
+    m: Making,  # the report
+) -> tuple:  # summary, blocks
     "Part two: the other scenarios."
     runs = {c.name: attacked(m, m.s, c, n, c.name) for c, n in m.preset.attack.scenarios()}
     return scenarios_part(runs, m.folder)
 
-
-def make_steered(m: Making) -> tuple:
+# %% ../../nbs/app/report.ipynb #d0d1b2d1
+def make_steered(
+    m: Making,  # the report
+) -> tuple:  # summary, blocks
     "Part four: steered texts, with one latent for each way of choosing."
     scores = scored(m)
     chosen = scores[scores.group != ""].groupby("group", sort=False).head(1)
@@ -204,7 +220,9 @@ def make_steered(m: Making) -> tuple:
     return steering_part(m.s, texts, groups, m.folder)
 
 
-def make_study(m: Making) -> tuple:
+def make_study(
+    m: Making,  # the report
+) -> tuple:  # summary, blocks
     "Part five: several SAEs."
     own = m.records("study") if m.given or m.preset.study_saes else None
     return study_part(study(m.preset, own, m.given, seed=m.seed), m.folder)
@@ -229,7 +247,9 @@ def planned_parts(m: Making,  # the report
         *([] if m.given else [grid])]  # the grid is of the default LM
 
 # %% ../../nbs/app/report.ipynb #b2e4fe70
-def prepare(folder: Path):
+def prepare(
+    folder: Path,  # the report's; made if missing
+) -> None:
     "Make the folders of a report, and remove what an earlier run said about failures."
     for name in ("tables", "figures", "run"):
         (folder / name).mkdir(parents=True, exist_ok=True)

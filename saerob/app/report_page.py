@@ -30,17 +30,23 @@ def paragraph(
     return dict(kind=kind, sentences=[bound(s) for s in sentences])
 
 
-def bound(text: str) -> str:
+def bound(
+    text: str,  # plain text
+) -> str:
     "A text in which no line break can fall before a percent sign."
     return text.replace(" %", "\u00a0%")
 
 
-def heading(text: str) -> dict:
+def heading(
+    text: str,  # plain text
+) -> dict:  # a block: kind, text
     "A heading within a part."
     return dict(kind="heading", text=text)
 
 # %% ../../nbs/app/report_page.ipynb #3663ce4e
-def unbroken(cell: str) -> str:
+def unbroken(
+    cell: str,  # such as "0.31 [0.20, 0.43]"
+) -> str:
     "A number with its interval, as text that breaks between the two only."
     return str(cell).replace(" ", "\u00a0").replace("\u00a0[", " [")
 
@@ -130,7 +136,9 @@ def page(**fields,  # scale, n, seed, parts, facts, absent
     return env.get_template("report.html").render(**fields)
 
 # %% ../../nbs/app/report_page.ipynb #28ef29d7
-def percent(share: float) -> str:
+def percent(
+    share: float,  # between 0 and 1, or NaN
+) -> str:  # such as "15 %"
     "A share as a percentage; empty for NaN."
     return "" if pd.isna(share) else f"{100*share:.0f} %"
 

@@ -208,7 +208,9 @@ def attack_part(s: Subject,  # the subject
     return answer(summary), blocks
 
 # %% ../../nbs/app/report_parts.ipynb #fdf7b740
-def shared_latents(scenario: Scenario) -> str:
+def shared_latents(
+    scenario: Scenario,  # of the attack
+) -> str:
     "What the shares of a scenario are shares of."
     if scenario.single: return "latents switched"
     return "the other text's latents" if scenario.targeted else "the text's own latents"

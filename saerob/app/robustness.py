@@ -23,7 +23,7 @@ import pandas as pd
 from .robustness_page import sentences_of
 from .robustness_plan import (Measuring, RobustnessSize, attack_texts, choose_search,
                                         constraint_name, constraint_words, fitting, plan, robustness_size,
-                                        shifts_missing)
+                                        said_minutes, shifts_missing)
 from ..attacks.evaluate import evaluate
 from ..attacks.front import (constrained_optimum, converse, effects_of_tokens, lowest_within,
                                   matched_overlap)
@@ -62,8 +62,12 @@ def per_text(m: Measuring,  # the measurement
     return [found[key] for key in rows]
 
 # %% ../../nbs/app/robustness.ipynb #13e7e260
-def found_of(make, key, row):
-    "What is recorded of one text, in whatever process."
+def found_of(
+    make,  # a row of the table to what is recorded, a dict or list
+    key,  # of the record: the text's id
+    row,  # of the table of texts, a dict with id and x1
+) -> dict:  # the columns of `texts_of`, and `found`: what `make` gives
+    "What is recorded of one text, in whatever process; `make` raises what it raises."
     return texts_of(row) | dict(found=make(row))
 
 RECORDED = dict(text="text", x2="unrelated text", x1_paraphrase="paraphrase")  # field to what it is
@@ -84,7 +88,9 @@ def changed_text(record: dict,  # of one text; empty: there is none
 # %% ../../nbs/app/robustness.ipynb #cb76eaec
 LIMIT = .5  # largest mean overlap of unrelated texts that passes the gate
 
-def measured_gate(m: Measuring) -> dict:  # limit, verdict, rows
+def measured_gate(
+    m: Measuring,  # the measurement
+) -> dict:  # limit, verdict, rows
     "Overlaps of unrelated texts, paraphrases and natural continuations, and what they say of the readout."
     texts = m.texts.head(m.size.gate_texts)
     if "x2" not in m.texts or texts.empty: return dict(limit=LIMIT, verdict="not measured", rows=[])
@@ -136,9 +142,14 @@ def word(s: Subject,  # the subject
     return "" if token is None else s.tokenizer.decode([token])
 
 # %% ../../nbs/app/robustness.ipynb #976854b7
-def optimum_row(m, table, effects, constraint):
+def optimum_row(
+    m,  # the measurement
+    table,  # of one text, as `every_token` gives it with answers
+    effects,  # what each of its tokens does, as `effects_of_tokens` gives it
+    constraint,  # what must stay as it is; None: nothing
+) -> dict:  # constraint, feasible, n_feasible, tokens, overlap, kl (nats), cos, word, matched, excess
     "The best feasible token, and how it compares with tokens that move the LM as much."
-    o = constrained_optimum(m.s, table, effects, constraint, m.readout)
+    o = constrained_optimum(m.s, table, effects, constraint)
     n_matched = min(m.size.matched, len(effects) - 1)
     matched = matched_overlap(effects, o.token, n_matched) if o.feasible else np.nan
     return dict(constraint=constraint_name(constraint), feasible=o.feasible, n_feasible=o.n_feasible,
@@ -162,7 +173,11 @@ def oracle(m: Measuring,  # the measurement
         found["front"] += [dict(id=id) | row for row in record["front"]]
     return found | dict(summary=oracle_summary(found["optima"]))
 
-def reached(runs, id, row):
+def reached(
+    runs,  # name of constraint to `Results`, as `searched` gives them
+    id,  # of the text
+    row,  # of the text and a constraint, as `optimum_row` gives it
+) -> dict:  # search and control: overlaps; regret: the search's overlap less the optimum's
     "What search and control left on a text, and the search's regret."
     results = runs[row["constraint"]]
     control, search = conditions_of_results(results)
@@ -170,7 +185,9 @@ def reached(runs, id, row):
     return dict(search=overlaps[search], control=overlaps[control], regret=overlaps[search] - row["overlap"])
 
 # %% ../../nbs/app/robustness.ipynb #e0046566
-def conditions_of_results(results: Results) -> tuple:  # names of control and search
+def conditions_of_results(
+    results: Results,  # of `evaluate`
+) -> tuple:  # names of control and search
     "The names of the two searches in results of `evaluate`."
     return conditions_of(scenario_of(results.manifest))
 
@@ -215,8 +232,12 @@ def overlap_rows(name: str,  # of the constraint
                       high=d.high, n=int(d.n))
 
 # %% ../../nbs/app/robustness.ipynb #10ed33e5
-def effort(results, condition, role):
-    "Median forward passes and completions, and for how many texts something feasible was found."
+def effort(
+    results,  # of `evaluate`
+    condition,  # as the results name it
+    role,  # of the condition, as `role_of` gives it
+) -> dict:  # forwards, completions: medians; feasible: share of texts; None: does not apply
+    "Median forward passes and completions, and for which share of the texts something feasible was found."
     if role not in ("search", "control"): return dict(forwards=None, completions=None, feasible=None)
     own = results.rows(condition)
     middle = {key: own[key].median() if key in own else None for key in ("forwards", "completions")}
@@ -290,9 +311,9 @@ def said_plan(m: Measuring,  # the measurement
     for row in rows:
         n = f"{row['texts']} text{'s'*(row['texts'] != 1)}"
         m.tell(f"{row['step']}: {n}, at most {row['forwards']:,} forward passes, "
-               f"about {row['minutes']:.1f} minutes")
-    minutes = sum(row["minutes"] for row in rows)
-    m.tell(f"in all about {minutes:.1f} minutes for the candidates alone, by a batch that was timed")
+               f"{said_minutes(row['minutes'], 'about')}")
+    minutes = said_minutes(sum(row["minutes"] for row in rows), "about")
+    m.tell(f"in all {minutes} for the candidates alone, by a batch that was timed")
     return rows
 
 # %% ../../nbs/app/robustness.ipynb #6baebc60
@@ -309,7 +330,9 @@ def used(runs: dict,  # as `searched` gives them
     return rows
 
 # %% ../../nbs/app/robustness.ipynb #15bba113
-def oracle_remark(m: Measuring) -> str:  # empty where every token was tried
+def oracle_remark(
+    m: Measuring,  # the measurement
+) -> str:  # empty where every token was tried
     "Why the true optimum is not there, and what it would cost."
     if m.readout.pool != "last":
         return ("The true optimum: tables of every token hold the last position, and this readout pools "
@@ -317,10 +340,12 @@ def oracle_remark(m: Measuring) -> str:  # empty where every token was tried
     if m.size.oracle_texts: return ""
     n = len(m.s.vocab)
     return (f"The true optimum: no text had every token tried. One text takes {n:,} forward passes and as "
-            f"many completions, some {m.minutes(n, n):.1f} minutes at the speed timed here (oracle_texts=1, "
+            f"many completions, {said_minutes(m.minutes(n, n))} at the speed timed here (oracle_texts=1, "
             "or --oracle 1).")
 
-def partner_remark(texts) -> str:  # empty where unrelated texts were given
+def partner_remark(
+    texts,  # as `robustness` is given them
+) -> str:  # empty where unrelated texts were given
     "Where unrelated texts come from, if the table has none."
     if texts is None or (isinstance(texts, pd.DataFrame) and "x2" in texts) or len(texts) < 2: return ""
     return "The unrelated text of each text is another one of the same texts, half the table away."

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'CONDITIONS', 'only', 'share', 'points', 'count', 'gate_said', 'verdict', 'search_said', 'infeasible_said',
-           'lm_said', 'oracle_said', 'converse_said', 'missing_said', 'sentences_of', 'overlaps_figure', 'draw_texts',
-           'draw_landmarks', 'changes_figure', 'overlap_cells', 'lm_cells', 'optimum_cells', 'cost_cells',
+           'lm_said', 'oracle_said', 'converse_said', 'missing_said', 'sentences_of', 'label_of', 'overlaps_figure',
+           'draw_texts', 'draw_landmarks', 'changes_figure', 'overlap_cells', 'lm_cells', 'optimum_cells', 'cost_cells',
            'example_items', 'report_blocks', 'used_said', 'parts_of', 'facts_of', 'robustness_page', 'as_json',
            'save_robustness']
 
@@ -39,7 +39,7 @@ def share(row: dict,  # has low and high, in [0, 1]
     middle = f"{100*row[name]:.0f} %"
     return middle if row["low"] is None else f"{middle} [{100*row['low']:.0f}, {100*row['high']:.0f}]"
 
-
+# %% ../../nbs/app/robustness_page.ipynb #d0a1b2d1
 def points(row: dict,  # has low and high
            name: str,  # of the entry with the difference
           ) -> str:  # such as "-25.0 points [-27.1, -22.9]"
@@ -84,7 +84,9 @@ def verdict(d: dict,  # a row of differences, search less control
     return f"the two cannot be told apart ({difference})"
 
 
-def search_said(found: dict) -> list:  # of sentences, one for each constraint
+def search_said(
+    found: dict,  # as `robustness` gives it
+) -> list:  # of sentences, one for each constraint
     "What the unconstrained and the constrained attacker reach."
     said = []
     for c in found["constraints"]:
@@ -98,14 +100,18 @@ def search_said(found: dict) -> list:  # of sentences, one for each constraint
     return said
 
 # %% ../../nbs/app/robustness_page.ipynb #cce3f450
-def infeasible_said(row: dict) -> str:  # empty where everything was feasible
+def infeasible_said(
+    row: dict,  # of `overlaps`, with feasible and n
+) -> str:  # empty where everything was feasible
     "For how many texts the search found nothing that satisfies the constraint."
     n = 0 if row["feasible"] is None else round((1 - row["feasible"])*row["n"])
     if not n: return ""
     return f" For {n} of {count(row['n'])} it found no token that satisfies this: the text stands as it is."
 
 # %% ../../nbs/app/robustness_page.ipynb #deb08409
-def lm_said(found: dict) -> list:  # of sentences, one for each constraint
+def lm_said(
+    found: dict,  # as `robustness` gives it
+) -> list:  # of sentences, one for each constraint
     "How much the LM itself changed under the search's edits."
     said = []
     for c in found["constraints"]:
@@ -123,7 +129,9 @@ def lm_said(found: dict) -> list:  # of sentences, one for each constraint
     return said
 
 # %% ../../nbs/app/robustness_page.ipynb #5ce3f66a
-def oracle_said(oracle: dict) -> list:  # of sentences; empty where no text had every token tried
+def oracle_said(
+    oracle: dict,  # the oracle's tables, lists of rows
+) -> list:  # of sentences; empty where no text had every token tried
     "What the best of all tokens does."
     said = []
     for row in oracle["summary"]:
@@ -143,7 +151,9 @@ def oracle_said(oracle: dict) -> list:  # of sentences; empty where no text had 
     return said + converse_said(oracle["converse"])
 
 # %% ../../nbs/app/robustness_page.ipynb #0ae35e36
-def converse_said(rows: list) -> list:  # of sentences
+def converse_said(
+    rows: list,  # of the oracle's table `converse`
+) -> list:  # of sentences
     "How far the LM can move while the report stands."
     if not rows: return []
     kl = np.median([row["kl"] for row in rows])
@@ -154,7 +164,9 @@ def converse_said(rows: list) -> list:  # of sentences
             f"next token for {changed} of {count(len(rows))}."]
 
 # %% ../../nbs/app/robustness_page.ipynb #330e28c4
-def missing_said(found: dict) -> list:  # of sentences
+def missing_said(
+    found: dict,  # as `robustness` gives it
+) -> list:  # of sentences
     "What could not be measured, or was not, and why."
     said = list(found["remarks"])
     if found["gate"]["verdict"] == "fails": said += gate_said(found["gate"])[1:2]
@@ -181,7 +193,15 @@ def sentences_of(found: dict,  # the tables
 COLOURS = dict(search="#de8f05", control="#0173b2", natural="#949494")
 
 
-def overlaps_figure(found: dict):  # a matplotlib Figure
+def label_of(name: str,  # of a constraint, as tables show it
+            ) -> str:
+    "What a figure calls a constraint: a row or a legend entry named “none” would say nothing."
+    return "no constraint" if name == "none" else name
+
+# %% ../../nbs/app/robustness_page.ipynb #d0a1b2e1
+def overlaps_figure(
+    found: dict,  # as `robustness` gives it
+):  # a matplotlib Figure
     "Overlaps per text, search and control under every constraint, with means, intervals and landmarks."
     names = [c["name"] for c in found["constraints"]]
     units = pd.DataFrame(found["units"])
@@ -193,15 +213,22 @@ def overlaps_figure(found: dict):  # a matplotlib Figure
             own = units[(units.constraint == name) & (units.condition == r["condition"])]
             draw_texts(ax, own.value.astype(float), r, place + offset, place == 0)
     draw_landmarks(ax, found)
-    ax.set(xlim=(-.02, 1.02), ylim=(len(names) - .5, -.5), yticks=range(len(names)), yticklabels=names,
-           xlabel="active latents that stay on")
+    ax.set(xlim=(-.02, 1.02), ylim=(len(names) - .5, -.5), yticks=range(len(names)),
+           yticklabels=[label_of(name) for name in names], ylabel="constraint on the LM",
+           xlabel="share of the active latents that stay on")
     ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     sns.despine(ax=ax)
     return fig
 
 # %% ../../nbs/app/robustness_page.ipynb #a6823362
-def draw_texts(ax, overlaps, row, height, named):
-    "A dot for each text, the mean and its interval."
+def draw_texts(
+    ax,  # matplotlib axes; drawn on
+    overlaps,  # [n_texts] shares of the active latents that stay on
+    row,  # of `overlaps`: condition, role, overlap, low, high
+    height,  # where on the vertical axis
+    named,  # does the legend name the condition?
+) -> None:
+    "A dot for each text, the mean and its 95 % interval."
     spread = np.random.default_rng(0).uniform(-.09, .09, len(overlaps))
     label = row["condition"] if named else None
     ax.plot(overlaps, height + spread, "o", color=COLOURS[row["role"]], alpha=.6, ms=5, mew=0, label=label)
@@ -209,7 +236,10 @@ def draw_texts(ax, overlaps, row, height, named):
     ax.errorbar(row["overlap"], height, xerr=ends, fmt="k|", ms=11, zorder=5)
 
 
-def draw_landmarks(ax, found):
+def draw_landmarks(
+    ax,  # matplotlib axes; drawn on
+    found,  # as `robustness` gives it
+) -> None:
     "Lines for an unrelated text, a paraphrase and the natural continuation, where they were measured."
     for name, style, height in (("unrelated", "--", 0), ("paraphrase", ":", .06), ("natural", "-.", 0)):
         r = only(found["overlaps"], condition=name)
@@ -219,7 +249,9 @@ def draw_landmarks(ax, found):
                     color=".3", ha="center", va="bottom")
 
 # %% ../../nbs/app/robustness_page.ipynb #effc4f8e
-def changes_figure(found: dict):  # a matplotlib Figure
+def changes_figure(
+    found: dict,  # as `robustness` gives it
+):  # a matplotlib Figure
     "The LM's change against the report's, one mark per text."
     fig, ax = plt.subplots(figsize=(6.6, 3.6), layout="constrained")
     units = pd.DataFrame(found["units"])
@@ -231,14 +263,14 @@ def changes_figure(found: dict):  # a matplotlib Figure
         for role in ("control", "search"):
             r = only(found["overlaps"], constraint=name, role=role)
             own = wide.xs((name, r["condition"]), level=("constraint", "condition"))
-            label = f"{r['condition']} ({name})"
+            label = f"{r['condition']} ({label_of(name)})"
             ax.plot(own.kl, own.overlap, mark, color=COLOURS[role], alpha=.7, ms=5, mew=0, label=label)
     if found["oracle"]["front"]:
         front = pd.DataFrame(found["oracle"]["front"]).groupby("limit").lowest.mean()
         ax.step(front.index, front, "k", where="post", lw=1.2, label="lowest of all tokens")
     ax.set_xscale("symlog", linthresh=.05)
     ax.set(xlim=(0, None), ylim=(-.02, 1.04), xlabel="change of the LM's next token (KL divergence, nats)",
-           ylabel="active latents that stay on")
+           ylabel="share of the active latents that stay on")
     place = dict(loc="upper left", bbox_to_anchor=(1, 1))
     ax.legend(frameon=False, fontsize=8, title="search (constraint)", title_fontsize=8, **place)
     sns.despine(ax=ax)
@@ -249,7 +281,9 @@ CONDITIONS = dict(before="before any edit", natural="natural continuation", para
                   unrelated="an unrelated text")
 
 # %% ../../nbs/app/robustness_page.ipynb #b8fd9b63
-def overlap_cells(found: dict) -> pd.DataFrame:  # text in every cell
+def overlap_cells(
+    found: dict,  # as `robustness` gives it
+) -> pd.DataFrame:  # text in every cell
     "What stays on, by constraint and condition."
     rows = []
     for r in found["overlaps"]:
@@ -262,8 +296,10 @@ def overlap_cells(found: dict) -> pd.DataFrame:  # text in every cell
         rows.append(row)
     return pd.DataFrame(rows)
 
-
-def lm_cells(found: dict) -> pd.DataFrame:  # text in every cell
+# %% ../../nbs/app/robustness_page.ipynb #d0a1b2f1
+def lm_cells(
+    found: dict,  # as `robustness` gives it
+) -> pd.DataFrame:  # text in every cell
     "How far the LM moved, by constraint and condition."
     titles = dict(kl="KL (nats)", same_next="same next token", kl_text="KL, text alone",
                   same_next_text="same next token, text alone")
@@ -277,7 +313,9 @@ def lm_cells(found: dict) -> pd.DataFrame:  # text in every cell
     return pd.DataFrame(rows.values()).fillna("")
 
 # %% ../../nbs/app/robustness_page.ipynb #ba08df52
-def optimum_cells(oracle: dict) -> pd.DataFrame:  # text in every cell
+def optimum_cells(
+    oracle: dict,  # the oracle's tables, lists of rows
+) -> pd.DataFrame:  # text in every cell
     "The best of all tokens, text by text."
     rows = []
     for r in oracle["optima"]:
@@ -291,7 +329,9 @@ def optimum_cells(oracle: dict) -> pd.DataFrame:  # text in every cell
     return pd.DataFrame(rows)
 
 # %% ../../nbs/app/robustness_page.ipynb #ae3d71e4
-def cost_cells(cost: dict) -> pd.DataFrame:  # text in every cell
+def cost_cells(
+    cost: dict,  # what was planned and used, lists of rows
+) -> pd.DataFrame:  # text in every cell
     "What was planned, in forward passes and in minutes estimated from a timed batch."
     rows = [{"step": r["step"], "texts": r["texts"], "forward passes, at most": f"{r['forwards']:,}",
              "minutes, estimated": "" if r["minutes"] is None else f"{r['minutes']:,.1f}"}
@@ -299,7 +339,9 @@ def cost_cells(cost: dict) -> pd.DataFrame:  # text in every cell
     return pd.DataFrame(rows)
 
 # %% ../../nbs/app/robustness_page.ipynb #d22c076c
-def example_items(found: dict) -> list:  # of items for `texts_block`
+def example_items(
+    found: dict,  # as `robustness` gives it
+) -> list:  # of items for `texts_block`
     "One typical text with the token that was added, under every constraint."
     units = pd.DataFrame(found["units"])
     items, chosen = [], None
@@ -315,7 +357,9 @@ def example_items(found: dict) -> list:  # of items for `texts_block`
     return items
 
 # %% ../../nbs/app/robustness_page.ipynb #2e2f2985
-def report_blocks(found: dict) -> list:  # of blocks
+def report_blocks(
+    found: dict,  # as `robustness` gives it
+) -> list:  # of blocks
     "What happens to the report."
     return [paragraph(*found["sentences"]["search"], kind="answer"),
             figure_block(overlaps_figure(found), "Overlap of each text under every constraint",
@@ -324,14 +368,18 @@ def report_blocks(found: dict) -> list:  # of blocks
             heading("One text, as the search left it"), texts_block(example_items(found))]
 
 
-def used_said(used: list) -> str:
+def used_said(
+    used: list,  # rows of `cost`: dicts with forwards and completions, summed over texts
+) -> str:  # one sentence
     "What the searches used in all."
     forwards, completions = (sum(row[key] for row in used) for key in ("forwards", "completions"))
     return (f"All searches and controls together used {forwards:,} forward passes to the SAE's layer, and "
             f"completed {completions:,} of these candidates through the rest of the LM for a constraint.")
 
 # %% ../../nbs/app/robustness_page.ipynb #03d2ae87
-def parts_of(found: dict) -> list:  # of dicts: id, title, blocks
+def parts_of(
+    found: dict,  # as `robustness` gives it
+) -> list:  # of dicts: id, title, blocks
     "The sections of the page."
     said = found["sentences"]
     gate = paragraph(*said["gate"], kind="answer" if found["gate"]["verdict"] == "passes" else "failed")
@@ -351,7 +399,9 @@ def parts_of(found: dict) -> list:  # of dicts: id, title, blocks
     return [dict(id=id, title=title, blocks=blocks) for id, title, blocks in parts]
 
 # %% ../../nbs/app/robustness_page.ipynb #898df2b6
-def facts_of(manifest: dict) -> dict:  # label to text
+def facts_of(
+    manifest: dict,  # of a measurement, as `robustness` keeps it
+) -> dict:  # label to text
     "Settings, versions and fingerprints, for the page."
     who = manifest["fingerprints"]
     config = manifest["config"]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONSTRAINTS', 'SIZES', 'constraint_name', 'constraint_words', 'RobustnessSize', 'check_constraints',
-           'robustness_size', 'attack_texts', 'unfit', 'fitting', 'Measuring', 'timed_batch', 'plan',
+           'robustness_size', 'attack_texts', 'unfit', 'fitting', 'Measuring', 'said_minutes', 'timed_batch', 'plan',
            'shifts_from_tables', 'reference_texts', 'choose_search', 'shifts_missing']
 
 # %% ../../nbs/app/robustness_plan.ipynb #dc68d600
@@ -40,7 +40,9 @@ from ..model.subject import Subject, SubjectError
 # %% ../../nbs/app/robustness_plan.ipynb #be404322
 CONSTRAINTS = (None, KLBelow(.5), KLBelow("natural"), SameNextToken())  # unless told otherwise
 
-def constraint_name(constraint: Constraint | None) -> str:
+def constraint_name(
+    constraint: Constraint | None,  # what must stay as it is; None: nothing
+) -> str:
     "What a constraint is called in tables."
     if constraint is None: return "none"
     if isinstance(constraint, KLBelow):
@@ -51,7 +53,9 @@ def constraint_name(constraint: Constraint | None) -> str:
     return str(constraint)
 
 # %% ../../nbs/app/robustness_plan.ipynb #44b11bc2
-def constraint_words(constraint: Constraint | None) -> str:
+def constraint_words(
+    constraint: Constraint | None,  # what must stay as it is; None: nothing
+) -> str:
     "A constraint as the clause that begins a sentence."
     if constraint is None: return "If the LM's answer may change"
     if isinstance(constraint, KLBelow):
@@ -98,7 +102,8 @@ def check_constraints(constraints,  # what was given
         if oracle_texts and not isinstance(c, (type(None), KLBelow, SameNextToken, SameContinuation)):
             raise ValueError(f"the oracle cannot decide {c}: set oracle_texts=0, or leave it out.")
     names = [constraint_name(c) for c in constraints]
-    if len(set(names)) < len(names): raise ValueError("a constraint is named twice.")
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice: raise ValueError(f"the constraint “{twice}” is named twice: leave one out.")
 
 SIZES = {size.name: size for size in
          (RobustnessSize("quick", texts=6, budget=200, gate_texts=24),
@@ -190,6 +195,13 @@ def minutes(self: Measuring,
     each = self.timing
     return (forwards/each["candidates_per_second"] + completed/each["completed_per_second"])/60
 
+def said_minutes(
+    minutes: float,  # as `minutes` gives them
+    word: str = "some",  # before the number
+) -> str:
+    "Minutes in words, to the tenth; what would read as 0.0 is less than 0.1."
+    return f"{word} {minutes:.1f} minutes" if round(minutes, 1) else "less than 0.1 minutes"
+
 # %% ../../nbs/app/robustness_plan.ipynb #93adc806
 def timed_batch(s: Subject,  # the subject
                 text: str,  # a text
@@ -245,8 +257,10 @@ def shifts_from_tables(s: Subject,  # the subject
     return shifts_of_tables([every_token(s, text, readout) for text in texts], rank)
 
 # %% ../../nbs/app/robustness_plan.ipynb #358db3a2
-def reference_texts(m: Measuring) -> list:
-    "Shipped headlines that fit the LM's context, and are not attacked."
+def reference_texts(
+    m: Measuring,  # the measurement
+) -> list:  # of texts, as many as the size's `shift_texts`
+    "Shipped headlines that fit the LM's context, and are not attacked. Raises `SubjectError` for too few."
     attacked = set(m.texts.x1)
     good = []
     for text in headlines().text:
@@ -275,12 +289,14 @@ def choose_search(m: Measuring,  # the measurement
                      "so GCG searched.")
     forwards = m.size.shift_texts*(len(m.s.vocab) + 1)
     return gcg, ("Token shifts, the stronger search, do not ship for this LM, layer and readout, so GCG "
-                 f"searched: measuring them takes {forwards:,} forward passes, some "
-                 f"{m.minutes(forwards):.1f} minutes at the speed timed here (token_shifts=True, or "
+                 f"searched: measuring them takes {forwards:,} forward passes, "
+                 f"{said_minutes(m.minutes(forwards))} at the speed timed here (token_shifts=True, or "
                  "--token-shifts).")
 
 # %% ../../nbs/app/robustness_plan.ipynb #2b8ee246
-def shifts_missing(m: Measuring) -> bool:
+def shifts_missing(
+    m: Measuring,  # the measurement
+) -> bool:
     "Are there no token shifts for this LM, layer and readout, neither shipped nor in the cache?"
     if shifts_shipped(m.s, m.readout): return False
     return find_table(m.s, m.readout, [home()/"token_shifts"]) is None

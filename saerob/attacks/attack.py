@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LMChange', 'LMEnd', 'lm_end', 'ends_compared', 'with_greedy', 'lm_change', 'AttackResult', 'default_search', 'attack',
-           'measured', 'collect', 'edited_text', 'unedited_text', 'can_be_typed', 'check_attack', 'check_kind',
-           'choose_latents', 'checked_usable', 'text_reading', 'lowest_first']
+           'measured', 'collect', 'edited_text', 'unedited_text', 'can_be_typed', 'check_attack', 'choose_latents',
+           'checked_usable', 'text_reading', 'lowest_first']
 
 # %% ../../nbs/attacks/attack.ipynb #014b59a1
 import dataclasses
@@ -25,7 +25,7 @@ from .language import Constraint, Edit, Goal, Search, check_budget
 from .searches import GCG, TokenShifts
 from .state import AttackState
 from .token_shifts import shifts_shipped
-from ..core.checks import text as check_text, whole
+from ..core.checks import kind_of, text as check_text, whole
 from ..model.readout import DEFAULT_READOUT, Readout, read_both, tokenise
 from ..model.subject import Subject, SubjectError
 
@@ -261,38 +261,27 @@ def can_be_typed(
 def check_attack(
     s: Subject,  # the subject
     text: str,  # the text to attack
-    goal: Goal,  # the other arguments of `attack`
-    edit: Edit,
-    search: Search | None,
-    constraint: Constraint | None,
-    readout: Readout,
+    goal: Goal,  # what the SAE should report afterwards
+    edit: Edit,  # what may be changed
+    search: Search | None,  # how candidates are chosen; None: the default
+    constraint: Constraint | None,  # what must stay as it is; None: nothing
+    readout: Readout,  # which vector is looked at
 ) -> None:
-    "Refuse what makes no sense, in one sentence."
+    "Refuse what makes no sense, in one sentence. Raises `SubjectError` or ValueError."
     if not isinstance(s, Subject):
         raise SubjectError(f"the first argument is a Subject: this is a {type(s).__name__}.")
     if s.sae is None: raise SubjectError("this subject has no SAE: there is no report to attack.")
     check_text(text, "text")
-    check_kind(goal, "goal", Goal, "Untargeted()")
-    check_kind(edit, "edit", Edit, "Suffix(1)")
-    check_kind(readout, "readout", Readout, "Readout()")
-    if search is not None: check_kind(search, "search", Search, "GCG()")
-    if constraint is not None: check_kind(constraint, "constraint", Constraint, "KLBelow(0.2)")
+    kind_of(goal, "goal", Goal, "Untargeted()")
+    kind_of(edit, "edit", Edit, "Suffix(1)")
+    kind_of(readout, "readout", Readout, "Readout()")
+    if search is not None: kind_of(search, "search", Search, "GCG()")
+    if constraint is not None: kind_of(constraint, "constraint", Constraint, "KLBelow(0.2)")
     for piece in (goal, edit):
         if piece.missing:
             raise SubjectError(f"{piece} leaves {piece.missing[0]} open, which only a Scenario can fill in "
                                f"from its texts: give {type(piece).__name__} a {piece.missing[0]}.")
     goal.check(s, text)
-
-# %% ../../nbs/attacks/attack.ipynb #0a996cbc
-def check_kind(
-    value,  # what was given
-    name: str,  # of the argument
-    kind: type,  # what it should be
-    example: str,  # how one is written
-) -> None:
-    "Refuse an argument of the wrong kind."
-    if isinstance(value, kind): return
-    raise SubjectError(f"{name} must be of the kind {kind.__name__}, such as {example}: it is {value!r}.")
 
 # %% ../../nbs/attacks/attack.ipynb #8c0fa971
 def choose_latents(
@@ -306,7 +295,7 @@ def choose_latents(
     defects: tuple = (),  # of the published code; "uncentred-choice" concerns this function
 ) -> list:  # of latents, the strongest candidates first
     "The latents that an attack on one latent aims at (Li et al. 2025, section 3)."
-    check_kind(goal, "goal", Switch, "Switch(on=False)")
+    kind_of(goal, "goal", Switch, "Switch(on=False)")
     n = goal.n_latents if n is None else whole(n, "n", low=1)
     if goal.targeted and target is None:
         raise SubjectError("a targeted choice of latents needs the other text: pass target=….")
@@ -327,20 +316,33 @@ def _strongest(strength, candidates, n) -> list:
     return order[:min(n, int(candidates.sum()))].tolist()
 
 # %% ../../nbs/attacks/attack.ipynb #dcaa553f
-def checked_usable(usable, d_sae):
-    "Which latents may be chosen, bool [d_sae]. Raises `SubjectError` for another shape."
+def checked_usable(
+    usable,  # [d_sae] truth values, an array, a tensor or a list
+    d_sae,  # latents of the SAE
+) -> torch.Tensor:  # [d_sae] bool
+    "Which latents may be chosen. Raises `SubjectError` for another shape or kind."
     found = torch.as_tensor(np.asarray(usable))
     if found.shape == (d_sae,) and found.dtype == torch.bool: return found
     raise SubjectError(f"usable must be {d_sae} truth values, one per latent.")
 
-def text_reading(s, text, readout):
-    "Activations and pre-activations of one text, [d_sae] each."
+def text_reading(
+    s,  # the subject
+    text,  # the text
+    readout,  # how it is read
+) -> tuple:  # [d_sae] each
+    "Activations and pre-activations of one text."
     p = tokenise(s, text, readout)
     z, pre = read_both(s, p.ids, p.n_read, readout.pool)
     return z[0], pre[0]
 
-def lowest_first(s, text, pre, readout, defects):
-    "[d_sae]: large for latents with low pre-activations. The published code forgets the decoder bias there."
+def lowest_first(
+    s,  # the subject
+    text,  # the text; not needed
+    pre,  # [d_sae] pre-activations of the text
+    readout,  # how it was read; not needed
+    defects,  # of the published code, names in `DEFECTS`
+) -> torch.Tensor:  # [d_sae]
+    "Large for latents with low pre-activations. The published code forgets the decoder bias there."
     if "uncentred-choice" not in defects: return -pre
     cfg = getattr(s.sae, "cfg", None)
     if not getattr(cfg, "apply_b_dec_to_input", False): return -pre

@@ -57,7 +57,10 @@ class KLBelow(Constraint):
         is_word = isinstance(self.eps, str)
         self._store(eps=one_of(self.eps, "eps", ["natural"]) if is_word else number(self.eps, "eps", low=0))
 
-    def bind(self, state):
+    def bind(
+        self,
+        state,  # the attack's state, which knows the text
+    ):  # a `BoundKL`
         "The constraint for one text."
         answer = Answer(state.prompt)
         limit = natural_kl(state.prompt, answer.before) + 1e-4 if self.eps == "natural" else self.eps
@@ -69,7 +72,12 @@ class BoundKL:
     answer: Answer  # the LM's answer to the unedited prompt
     limit: float  # nats
 
-    def feasible(self, edits, residuals):
+    def feasible(
+        self,
+        edits,  # [batch, n] token ids
+        residuals,  # [batch, positions, d_model] at the hook, all positions after the cached beginning
+    ) -> torch.Tensor:  # [batch] bool
+        "Which edits satisfy the constraint."
         return kl(self.answer.before, self.answer.after(residuals, edits)) <= self.limit
 
 # %% ../../nbs/attacks/constraints.ipynb #be94dd6a
@@ -91,7 +99,10 @@ def natural_kl(
 class SameNextToken(Constraint):
     "The likeliest next token must stay the same."
 
-    def bind(self, state):
+    def bind(
+        self,
+        state,  # the attack's state, which knows the text
+    ):  # a `BoundNextToken`
         "The constraint for one text."
         return BoundNextToken(Answer(state.prompt))
 
@@ -100,7 +111,12 @@ class BoundNextToken:
     "The likeliest next token of one text, to be kept."
     answer: Answer  # the LM's answer to the unedited prompt
 
-    def feasible(self, edits, residuals):
+    def feasible(
+        self,
+        edits,  # [batch, n] token ids
+        residuals,  # [batch, positions, d_model] at the hook, all positions after the cached beginning
+    ) -> torch.Tensor:  # [batch] bool
+        "Which edits satisfy the constraint."
         return self.answer.after(residuals, edits).argmax(-1) == self.answer.before.argmax()
 
 # %% ../../nbs/attacks/constraints.ipynb #d78c8332
@@ -111,7 +127,10 @@ class SameContinuation(Constraint):
 
     def __post_init__(self): self._store(n=whole(self.n, "n", low=1))
 
-    def bind(self, state):
+    def bind(
+        self,
+        state,  # the attack's state, which knows the text
+    ):  # a `BoundContinuation`
         "The constraint for one text. Raises `SubjectError` where the continuation leaves the LM's context."
         prompt = state.prompt
         room = prompt.s.max_tokens - len(prompt)
@@ -128,14 +147,22 @@ class BoundContinuation:
     next_token: BoundNextToken  # tested first, because it is cheap
     greedy: torch.LongTensor  # [1, n] the continuation of the unedited prompt
 
-    def feasible(self, edits, residuals):
+    def feasible(
+        self,
+        edits,  # [batch, n] token ids
+        residuals,  # [batch, positions, d_model] at the hook, all positions after the cached beginning
+    ) -> torch.Tensor:  # [batch] bool
+        "Which edits satisfy the constraint."
         same = self.next_token.feasible(edits, residuals)
         rows = same.nonzero()[:, 0].cpu()
         if len(rows): same[rows] = self.continues(edits[rows])
         return same
 
-    def continues(self, edits):
-        "[batch]: is the LM's greedy continuation the same? One pass over prompt and continuation."
+    def continues(
+        self,
+        edits,  # [batch, n] token ids
+    ) -> torch.Tensor:  # [batch] bool
+        "Is the LM's greedy continuation the same? One pass over prompt and continuation."
         answer = self.next_token.answer
         prompt = answer.prompt
         inputs = prompt.rest(edits) if answer.past else prompt.whole(edits)

@@ -54,36 +54,54 @@ class EditablePrompt:
 
 # %% ../../nbs/attacks/edits.ipynb #a5fb1a9f
 @patch
-def rest(self: EditablePrompt, edits: torch.LongTensor) -> torch.LongTensor:
-    "Edits [batch, n] with what follows them: the tokens after `head`."
+def rest(
+    self: EditablePrompt,
+    edits: torch.LongTensor,  # [batch, n] token ids
+) -> torch.LongTensor:  # [batch, n + n_tail]
+    "Edits with what follows them: the tokens after `head`."
     return torch.cat([edits.to(self.head), self.tail.expand(len(edits), -1)], 1)
 
 @patch
-def whole(self: EditablePrompt, edits: torch.LongTensor) -> torch.LongTensor:
-    "Whole prompts for edits [batch, n]."
+def whole(
+    self: EditablePrompt,
+    edits: torch.LongTensor,  # [batch, n] token ids
+) -> torch.LongTensor:  # [batch, n_head + n + n_tail]
+    "Whole prompts for edits."
     return torch.cat([self.head.expand(len(edits), -1), self.rest(edits)], 1)
 
 @patch
-def in_memory(self: EditablePrompt, edits: torch.LongTensor) -> torch.LongTensor:
-    "Whole prompts for edits [batch, n], in main memory: nothing waits for a GPU."
+def in_memory(
+    self: EditablePrompt,
+    edits: torch.LongTensor,  # [batch, n] token ids
+) -> torch.LongTensor:  # [batch, n_head + n + n_tail]
+    "Whole prompts for edits, in main memory: nothing waits for a GPU."
     head, tail = self.around
     rows = len(edits)
     return torch.cat([head.expand(rows, -1), edits.cpu(), tail.expand(rows, -1)], 1)
 
 @patch
-def without_instruction(self: EditablePrompt, edits: torch.LongTensor) -> torch.LongTensor:
-    "Prompts for edits [batch, n] up to the end of the text."
+def without_instruction(
+    self: EditablePrompt,
+    edits: torch.LongTensor,  # [batch, n] token ids
+) -> torch.LongTensor:  # [batch, n_head + n + n_tail - n_after]
+    "Prompts for edits up to the end of the text."
     return self.whole(edits)[:, :len(self) - self.n_after]
 
 # %% ../../nbs/attacks/edits.ipynb #89f3b8f0
 @patch
-def has_special(self: EditablePrompt, edits: torch.LongTensor) -> torch.BoolTensor:
-    "[batch]: does the edit contain a special token?"
+def has_special(
+    self: EditablePrompt,
+    edits: torch.LongTensor,  # [batch, n] token ids
+) -> torch.BoolTensor:  # [batch]
+    "Does the edit contain a special token?"
     return torch.isin(edits.cpu(), self.special).any(1)
 
 @patch
-def valid(self: EditablePrompt, edits: torch.LongTensor) -> torch.BoolTensor:
-    "[batch]: could somebody have typed it? Its text gives its tokens back, alone and with the instruction."
+def valid(
+    self: EditablePrompt,
+    edits: torch.LongTensor,  # [batch, n] token ids
+) -> torch.BoolTensor:  # [batch]
+    "Could somebody have typed it? Its text gives its tokens back, alone and with the instruction."
     whole = self.in_memory(edits)
     typed = self.s.round_trips(whole)
     if self.n_after: typed &= self.s.round_trips(whole[:, :-self.n_after])
@@ -98,7 +116,10 @@ def _whole_around(self: EditablePrompt, ids: torch.LongTensor) -> bool:
 
 # %% ../../nbs/attacks/edits.ipynb #5e1f0a81
 @patch
-def text(self: EditablePrompt, edit: torch.LongTensor) -> str:
+def text(
+    self: EditablePrompt,
+    edit: torch.LongTensor,  # [n] token ids
+) -> str:
     "The adversarial text of one edit [n], as a person would type it."
     whole = self.whole(edit[None])
     merged = self.unedited.parted is not None and self._whole_around(whole[0])
@@ -114,7 +135,12 @@ class Suffix(Edit):
 
     def __post_init__(self): self._store(n=checks.whole(self.n, "n", low=1))
 
-    def on(self, s, prompt, readout=DEFAULT_READOUT):
+    def on(
+        self,
+        s,  # the subject
+        prompt,  # the tokenised text, a `Prompt`
+        readout=DEFAULT_READOUT,  # how it is read
+    ) -> EditablePrompt:
         "The text with `n` editable positions at its end. Raises `SubjectError` when they do not fit."
         p = prompt.open
         n_after = p.tail.shape[1]
@@ -122,8 +148,14 @@ class Suffix(Edit):
         n_read = p.n_read + self.n if reads_text else p.n_read
         return EditablePrompt(s, readout, p.head, self.n, p.tail, n_after, n_read, prompt)
 
-    def start(self, s, text, prompt, readout=DEFAULT_READOUT):
-        "[n] token ids: the LM's own natural continuation."
+    def start(
+        self,
+        s,  # the subject
+        text,  # the text
+        prompt,  # the same, tokenised; not needed
+        readout=DEFAULT_READOUT,  # how it is read
+    ):  # [n] token ids
+        "Where a search starts: the LM's own natural continuation."
         return natural_continuation(s, text, self.n, readout)[0].cpu()
 
 # %% ../../nbs/attacks/edits.ipynb #c1bb6681
@@ -135,7 +167,12 @@ class Replace(Edit):
 
     def __post_init__(self): self._store(position=whole_or_none(self.position, "position", low=0))
 
-    def on(self, s, prompt, readout=DEFAULT_READOUT):
+    def on(
+        self,
+        s,  # the subject
+        prompt,  # the tokenised text, a `Prompt`
+        readout=DEFAULT_READOUT,  # how it is read
+    ) -> EditablePrompt:
         "The text with one editable position. Raises `SubjectError` for a position outside it."
         length = prompt.head.shape[1] - prompt.first
         if self.position >= length:
@@ -146,8 +183,14 @@ class Replace(Edit):
         n_after = prompt.tail.shape[1]
         return EditablePrompt(s, readout, prompt.head[:, :at], 1, tail, n_after, prompt.n_read, prompt)
 
-    def start(self, s, text, prompt, readout=DEFAULT_READOUT):
-        "[1] token id: the one that is there."
+    def start(
+        self,
+        s,  # the subject; not needed
+        text,  # the text; not needed
+        prompt,  # the same, tokenised: a `Prompt`
+        readout=DEFAULT_READOUT,  # how it is read; not needed
+    ):  # [1] token id
+        "Where a search starts: the token that is there."
         return prompt.head[0, prompt.first + self.position][None].cpu()
 
 # %% ../../nbs/attacks/edits.ipynb #9f0b1d86

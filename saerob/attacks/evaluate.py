@@ -329,7 +329,14 @@ def evaluate(s: Subject,  # the subject
     return long_table(records.iloc[[places[key] for key in todo]], manifest)
 
 # %% ../../nbs/attacks/evaluate.ipynb #b01afcff
-def unit_record(s, scenario, seed, readout, key, unit):
+def unit_record(
+    s,  # the subject
+    scenario,  # what is done, with nothing left open
+    seed,  # of the run
+    readout,  # how texts are read
+    key,  # of the unit, from which its own seed is made
+    unit,  # what is attacked, as `units` gives it
+) -> dict:  # the unit's fields, and conditions: name to what was measured
     "What `evaluate` records of one unit, in whatever process."
     return unit | dict(conditions=measure(s, unit, scenario, seed_of(seed, key), readout))
 

@@ -37,18 +37,27 @@ class FixedDirections:
         self.b_dec = centre
         self.k = k
 
-    def preacts(self, h):
-        "[..., d_model] residuals -> [..., n]."
+    def preacts(
+        self,
+        h,  # [..., d_model] residuals
+    ) -> torch.Tensor:  # [..., n]
+        "Products of centred residuals with the directions."
         return (h - self.b_dec) @ self.W_dec.T
 
-    def encode(self, h):
-        "[..., d_model] residuals -> [..., n] with at most k above zero."
+    def encode(
+        self,
+        h,  # [..., d_model] residuals
+    ) -> torch.Tensor:  # [..., n], at most k above zero
+        "The k strongest products, and 0 elsewhere and for negative ones."
         pre = self.preacts(h)
         strongest = pre.topk(self.k)
         return torch.zeros_like(pre).scatter(-1, strongest.indices, strongest.values.relu())
 
-    def decode(self, z):
-        "[..., n] activations -> [..., d_model]."
+    def decode(
+        self,
+        z,  # [..., n] activations
+    ) -> torch.Tensor:  # [..., d_model]
+        "What the activations stand for in the residual."
         return z @ self.W_dec + self.b_dec
 
 # %% ../../nbs/attacks/fragility.ipynb #d046bd81

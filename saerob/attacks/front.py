@@ -7,7 +7,7 @@ __all__ = ['effects_of_tokens', 'feasible_tokens', 'Optimum', 'bind_constraint',
            'matched_overlap', 'excess', 'Converse', 'converse', 'InTable', 'replay_constrained']
 
 # %% ../../nbs/attacks/front.ipynb #836adb8b
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from .language import Constraint
 from .oracle import Replay, TokenTable, active_set, outcomes
 from .state import AttackState
 from ..core.checks import number, one_of, whole
-from ..model.readout import DEFAULT_READOUT, Readout, tokenise
+from ..model.readout import tokenise
 from ..model.subject import Subject
 
 # %% ../../nbs/attacks/front.ipynb #c4e9e161
@@ -68,12 +68,11 @@ class Optimum(NamedTuple):
 def bind_constraint(s: Subject,  # the subject, in the precision of the table
                     table: TokenTable,  # names the text
                     constraint: Constraint|None,  # what must stay
-                    readout: Readout=DEFAULT_READOUT,  # that of the table
                    ):
     "A constraint bound to a table's text, for edits of one appended token; None for none."
     if constraint is None: return None
-    prompt = tokenise(s, table.text, readout)
-    edit = Suffix(1).on(s, prompt, readout)
+    prompt = tokenise(s, table.text, table.readout)
+    edit = Suffix(1).on(s, prompt, table.readout)
     return constraint.bind(AttackState(None, edit, s.vocab))
 
 # %% ../../nbs/attacks/front.ipynb #aaa8166b
@@ -81,12 +80,11 @@ def constrained_optimum(s: Subject,  # the subject, in the precision of the tabl
                         table: TokenTable,  # with answers
                         effects: pd.DataFrame,  # as `effects_of_tokens` gives them for the SAE in question
                         constraint: Constraint|None=None,  # what must stay; None: nothing
-                        readout: Readout=DEFAULT_READOUT,  # that of the table
                         bound=None,  # the constraint as `bind_constraint` gives it; None: bound here
                         chunk: int=16,  # tokens whose continuation is computed at a time
                        ) -> Optimum:
     "The token with the lowest overlap among those that satisfy a constraint."
-    bound = bind_constraint(s, table, constraint, readout) if bound is None else bound
+    bound = bind_constraint(s, table, constraint) if bound is None else bound
     possible = feasible_tokens(table, constraint, bound).numpy()
     order = effects[possible].sort_values("score").index
     asked = 0
@@ -180,8 +178,12 @@ class InTable:
     possible: torch.BoolTensor  # [n_tokens] as `feasible_tokens` gives them
     continues: object=None  # for a continuation: edits [batch, 1] to bool [batch]
 
-    def feasible(self, edits, residuals):
-        "[batch]: which edits satisfy the constraint."
+    def feasible(
+        self,
+        edits,  # [batch, 1] token ids
+        residuals,  # not needed
+    ) -> torch.BoolTensor:  # [batch]
+        "Which edits satisfy the constraint."
         ok = self.possible[self.table.row(edits[:, 0])].clone()
         if self.continues is not None and ok.any(): ok[ok.clone()] = self.continues(edits[ok]).cpu()
         return ok
@@ -193,15 +195,15 @@ def replay_constrained(s: Subject,  # the subject, in the precision of the table
                        constraint: Constraint|None,  # what must stay
                        budget: int=1000,  # forward passes
                        seed: int=0,  # of the search
-                       readout: Readout=DEFAULT_READOUT,  # that of the table
                       ) -> Replay:
     "Run an untargeted search under a constraint against a table, without the LM."
-    prompt = tokenise(s, table.text, readout)
+    prompt = tokenise(s, table.text, table.readout)
     edit = Suffix(1)
-    state = Replay(active_set(s, table.base), edit.on(s, prompt, readout), s.vocab, budget, table=table)
-    bound = bind_constraint(s, table, constraint, readout)
+    objective = replace(active_set(s, table.base), **search.objective_options(s))
+    state = Replay(objective, edit.on(s, prompt, table.readout), s.vocab, budget, table=table)
+    bound = bind_constraint(s, table, constraint)
     if bound is not None:
         continues = bound.continues if isinstance(constraint, SameContinuation) else None
         state.bound = InTable(table, feasible_tokens(table, constraint, bound), continues)
-    search(state, edit.start(s, table.text, prompt, readout), seed)
+    search(state, edit.start(s, table.text, prompt, table.readout), seed)
     return state

@@ -33,13 +33,21 @@ class Objective:
     smooth = "preacts"
     tie_break = True
 
-    def smooth_of(self, z, pre):
+    def smooth_of(
+        self,
+        z,  # [batch, d_sae] activations
+        pre,  # [batch, d_sae] pre-activations
+    ) -> torch.Tensor:  # [batch, d_sae]
         "The values that the loss is made of, from activations and pre-activations."
         if self.smooth == "activations": return z
         return pre.relu() if self.smooth == "rectified" else pre
 
-    def score(self, z, pre):
-        "[batch], small is good: the ranking, ties broken by the loss."
+    def score(
+        self,
+        z,  # [batch, d_sae] activations
+        pre,  # [batch, d_sae] pre-activations
+    ) -> torch.Tensor:  # [batch]
+        "What a search ranks by, small is good: the ranking, ties broken by the loss."
         ranking = self.ranking(z, pre)
         return ranking + self.tie*self.loss(self.smooth_of(z, pre)) if self.tie_break else ranking
 
@@ -54,18 +62,46 @@ class ActiveSet(Objective):
     tie_break: bool = True  # are ties of the overlap broken by the loss?
     tie = 1e-4  # weight of the loss: less than one latent of the overlap, with fewer than 5,000 on
 
-    def metric(self, z, pre=None): return overlap(z, self.z)
+    def metric(
+        self,
+        z,  # [batch, d_sae] activations
+        pre=None,  # not needed
+    ) -> torch.Tensor:  # [batch], between 0 and 1
+        "Overlap with the reference, see `overlap`."
+        return overlap(z, self.z)
 
-    def loss(self, v):
+    def loss(
+        self,
+        v,  # [batch, d_sae] values as `smooth_of` gives them
+    ) -> torch.Tensor:  # [batch], between -1 and 1, differentiable
+        "Cosine similarity with the reference, negative where the goal is to move towards it. Small is good."
         reference = self.smooth_of(self.z, self.pre)
         similarity = torch.cosine_similarity(v, reference[None], dim=-1)
         return -similarity if self.targeted else similarity
 
-    def ranking(self, z, pre): return -self.metric(z) if self.targeted else self.metric(z)
+    def ranking(
+        self,
+        z,  # [batch, d_sae] activations
+        pre,  # not needed
+    ) -> torch.Tensor:  # [batch]
+        "The overlap, negative where the goal is to move towards the reference. Small is good."
+        return -self.metric(z) if self.targeted else self.metric(z)
 
-    def done(self, z, pre): return self.metric(z) == float(self.targeted)
+    def done(
+        self,
+        z,  # [batch, d_sae] activations
+        pre,  # not needed
+    ) -> torch.Tensor:  # [batch] bool
+        "Is nothing better possible: overlap 0, or 1 where the goal is to move towards the reference?"
+        return self.metric(z) == float(self.targeted)
 
-    def succeeded(self, before, after): return after > before if self.targeted else after < before
+    def succeeded(
+        self,
+        before,  # overlap of the unedited text
+        after,  # overlap after the edit
+    ) -> bool:
+        "Has the overlap fallen, or risen where the goal is to move towards the reference?"
+        return after > before if self.targeted else after < before
 
 # %% ../../nbs/attacks/goals.ipynb #e47f7325
 @dataclass
@@ -77,25 +113,62 @@ class OneLatent(Objective):
     tie_break: bool = True  # are ties of the rank broken by the loss?
     tie = 1e-6  # weight of the loss in the score
 
-    def metric(self, z, pre=None): return z[:, self.latent]
+    def metric(
+        self,
+        z,  # [batch, d_sae] activations
+        pre=None,  # not needed
+    ) -> torch.Tensor:  # [batch]
+        "Activation of the latent."
+        return z[:, self.latent]
 
-    def rank(self, pre):
-        "[batch]: how many latents have a larger pre-activation; 0 for the strongest."
+    def rank(
+        self,
+        pre,  # [batch, d_sae] pre-activations
+    ) -> torch.Tensor:  # [batch] whole numbers
+        "How many latents have a larger pre-activation; 0 for the strongest."
         return (pre > pre[:, self.latent, None]).sum(1)
 
-    def loss(self, v):
+    def loss(
+        self,
+        v,  # [batch, d_sae] values as `smooth_of` gives them
+    ) -> torch.Tensor:  # [batch] nats, differentiable
+        "Logarithm of the latent's share in a softmax over all, negative for switching on. Small is good."
         log_share = v.log_softmax(-1)[:, self.latent]
         return -log_share if self.on else log_share
 
-    def ranking(self, z, pre):
+    def ranking(
+        self,
+        z,  # [batch, d_sae] activations
+        pre,  # [batch, d_sae] pre-activations
+    ) -> torch.Tensor:  # [batch], from -1 to 1
+        "The latent's rank as a share, reversed for switching off; 1 less where switched. Small is good."
         rank = self.rank(pre)/pre.shape[1]
         return (rank if self.on else 1 - rank) - self.done(z, pre).float()
 
-    def done(self, z, pre): return (z[:, self.latent] > 0) == self.on
+    def done(
+        self,
+        z,  # [batch, d_sae] activations
+        pre,  # not needed
+    ) -> torch.Tensor:  # [batch] bool
+        "Is the latent switched?"
+        return (z[:, self.latent] > 0) == self.on
 
-    def succeeded(self, before, after): return (after > 0) == self.on
+    def succeeded(
+        self,
+        before,  # activation on the unedited text; not needed
+        after,  # activation after the edit
+    ) -> bool:
+        "Is the latent switched after the edit?"
+        return (after > 0) == self.on
 
-    def surrogate(self, h, A, b, G):
+    def surrogate(
+        self,
+        h,  # [n, r] residuals
+        A,  # [r, d_sae] the encoder, as an affine map of h …
+        b,  # [d_sae] … with this offset
+        G,  # [r, r] A @ A.T; not needed
+    ) -> torch.Tensor:  # [n]
+        "The latent's pre-activation, negative for switching on, without computing the others. Small is good."
         pre = h @ A[:, self.latent] + b[self.latent]
         return -pre if self.on else pre
 
@@ -119,8 +192,14 @@ def surrogate(
 class Untargeted(Goal):
     "Move the set of active latents away from the text's own."
 
-    def objective(self, s, prompt, readout=DEFAULT_READOUT, **options):
-        "The objective for a tokenised text; `options` are fields of `ActiveSet`."
+    def objective(
+        self,
+        s,  # the subject
+        prompt,  # the tokenised text, a `Prompt`
+        readout=DEFAULT_READOUT,  # how it is read
+        **options,  # fields of `ActiveSet`
+    ) -> ActiveSet:
+        "The objective for a tokenised text."
         z, pre = read_both(s, prompt.ids, prompt.n_read, readout.pool)
         return ActiveSet(z[0], pre[0], targeted=False, **options)
 
@@ -133,12 +212,23 @@ class Targeted(Goal):
 
     def __post_init__(self): self._store(text=text_or_none(self.text, "text"))
 
-    def check(self, s, text):
+    def check(
+        self,
+        s,  # the subject
+        text,  # the text to attack
+    ) -> None:
+        "Raises `SubjectError` where the target is the text itself."
         if self.text.strip() == text.strip():
             raise SubjectError("the target is the text itself: there is nothing to move towards.")
 
-    def objective(self, s, prompt, readout=DEFAULT_READOUT, **options):
-        "The objective, with the other text as the reference; `options` are fields of `ActiveSet`."
+    def objective(
+        self,
+        s,  # the subject
+        prompt,  # the tokenised text; not needed
+        readout=DEFAULT_READOUT,  # how texts are read
+        **options,  # fields of `ActiveSet`
+    ) -> ActiveSet:
+        "The objective, with the other text as the reference."
         target = tokenise(s, self.text, readout)
         z, pre = read_both(s, target.ids, target.n_read, readout.pool)
         return ActiveSet(z[0], pre[0], targeted=True, **options)
@@ -159,11 +249,22 @@ class Switch(Goal):
                     targeted=one_of(self.targeted, "targeted", (True, False)),
                     n_latents=whole(self.n_latents, "n_latents", low=1))
 
-    def check(self, s, text):
+    def check(
+        self,
+        s,  # the subject
+        text,  # the text to attack
+    ) -> None:
+        "Raises `SubjectError` for a latent that the SAE does not have."
         if self.latent >= s.d_sae:
             raise SubjectError(f"latent {self.latent} is out of range: "
                                f"this SAE has latents 0 to {s.d_sae - 1}.")
 
-    def objective(self, s, prompt, readout=DEFAULT_READOUT, **options):
-        "The objective; `options` are fields of `OneLatent`."
+    def objective(
+        self,
+        s,  # the subject
+        prompt,  # the tokenised text; not needed
+        readout=DEFAULT_READOUT,  # how it is read; not needed
+        **options,  # fields of `OneLatent`
+    ) -> OneLatent:
+        "The objective, the same for every text."
         return OneLatent(self.latent, self.on, **options)

@@ -42,7 +42,11 @@ class Goal(Piece):
     "What an attack wants."
     kind = "goal"
 
-    def check(self, s, text):
+    def check(
+        self,
+        s,  # the subject
+        text,  # the text to attack
+    ) -> None:
         "Refuse a goal that makes no sense for this subject and text. Raises `SubjectError`."
 
     def objective(
@@ -106,11 +110,17 @@ class Search(Piece):
         "Search; what is found stands in the state."
         raise NotImplementedError(f"{type(self).__name__} needs a __call__.")
 
-    def objective_options(self, s) -> dict:
+    def objective_options(
+        self,
+        s,  # the subject
+    ) -> dict:  # name of a field of the objective to its value
         "Options for the goal's objective, such as what its smooth loss is made of."
         return {}
 
-    def allowed(self, s):
+    def allowed(
+        self,
+        s,  # the subject
+    ):  # [n_allowed] token ids
         "Token ids that an edit may use."
         return s.vocab
 
@@ -118,7 +128,12 @@ class Search(Piece):
         "Does the search end even with an unlimited budget?"
         return getattr(self, "steps", 1) is not None
 
-    def success(self, state, before, after) -> bool:
+    def success(
+        self,
+        state,  # the attack's state, after the search
+        before,  # metric of the unedited text
+        after,  # metric after the best edit
+    ) -> bool:
         "Has the best edit reached the goal?"
         return bool(state.objective.succeeded(before, after))
 

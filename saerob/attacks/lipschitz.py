@@ -9,11 +9,12 @@ __all__ = ['text_distances', 'edit_distances', 'proportion', 'outside_band']
 import numpy as np
 import pandas as pd
 import torch
+from .attack import lm_end
 from .constraints import kl
 from .oracle import TokenTable, active_set, outcomes
 from ..core.checks import number, one_of
 from ..core.statistics import mean_interval
-from ..model.readout import DEFAULT_READOUT, Readout, overlap, read, tokenise
+from ..model.readout import DEFAULT_READOUT, Readout, overlap, tokenise
 from ..model.subject import Subject, SubjectError
 
 # %% ../../nbs/attacks/lipschitz.ipynb #78aea192
@@ -27,10 +28,10 @@ def text_distances(
     if readout.pool != "last":
         raise SubjectError(f"distances are read at the last token, not pooling {readout.pool!r}: "
                            "use pool='last'.")
-    prompts = [tokenise(s, text, readout) for text in texts]
-    h = torch.stack([s.resid(p.ids)[0].float() for p in prompts])
-    z = torch.cat([read(s, p.ids) for p in prompts])
-    answers = torch.stack([s.logits(p.ids)[0].float().log_softmax(-1) for p in prompts])
+    ends = [lm_end(s, tokenise(s, text, readout).ids) for text in texts]
+    h = torch.stack([end.resid for end in ends])
+    z = s.encode(h)
+    answers = torch.stack([end.log_probs for end in ends])
     rows = []
     for i in range(len(texts)):
         found = dict(kl=kl(answers[i], answers), residual=(h - h[i]).norm(dim=1), report=1 - overlap(z, z[i]))

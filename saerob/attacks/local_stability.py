@@ -82,7 +82,7 @@ def worst_case(s: Subject,  # the subject
     off = ~after.on[:, :len(own)]
     on = after.on[:, len(own):]
     return WorstCase(unrelated=overlap(z[None], z_other).item(),
-                     median=kept.median().item(),
+                     median=kept.quantile(.5).item(),
                      worst=kept.min().item(),
                      worst_token=int(table.tokens[kept.argmin()]),
                      targeted=after.overlaps[:, 1].max().item(),
@@ -160,7 +160,7 @@ def retention(s: Subject,  # the subject
     "How much latents retain on their own texts when a token nearby changes. NaN for a latent without a text."
     latents = latent_indices(s, latents)
     for name, value in dict(n_texts=n_texts, n_edits=n_edits, window=window, reach=reach).items():
-        whole(value, name, low=1)
+        whole(value, name, low=2 if name == "window" else 1)
     whole(seed, "seed", low=0)
     texts = own_texts(s, stats_for(s, stats), latents, n_texts, window)
     rng = np.random.default_rng(seed)

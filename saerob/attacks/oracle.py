@@ -19,6 +19,7 @@ from .edits import Suffix
 from .goals import ActiveSet, OneLatent, Switch
 from .searches import DEFECTS, GCG, Beam, PublishedGCG, Random, Surrogate, TokenShifts
 from .state import AttackState
+from .token_shifts import rows_of
 from ..core.assets import home
 from ..core.checks import whole
 from ..core.records import atomic, hash_of
@@ -38,14 +39,17 @@ class TokenTable:
     base_next: torch.LongTensor|None=None  # [1] the same for the text without a suffix
     readout: Readout=DEFAULT_READOUT  # how the text was read
 
+    def __post_init__(self):
+        lost = int((~self.resid.isfinite().all(1)).sum())
+        if not lost: return
+        raise SubjectError(f"after {lost:,} of {len(self.tokens):,} tokens the residual is no number: "
+                           "make the table in bfloat16 or float32.")
+
     def row(self,
             tokens: torch.LongTensor,  # token ids, any shape
            ) -> torch.LongTensor:  # rows of the table, same shape; -1 for a token that is not in it
         "Where tokens stand in the table."
-        largest = int(max(self.tokens.max(), tokens.max()))
-        where = torch.full((largest + 1,), -1)
-        where[self.tokens] = torch.arange(len(self.tokens))
-        return where[tokens]
+        return rows_of(self.tokens, tokens)
 
     def readings(self,
                  s: Subject,  # a subject with any SAE at this layer
@@ -108,6 +112,7 @@ def _write_table(s, text, readout, tokens, batch, path, answers):
     edit = Suffix(1).on(s, prompt, readout)
     tokens = (s.vocab if tokens is None else tokens)[:, None]
     tokens = tokens[edit.valid(tokens)]
+    if not len(tokens): raise SubjectError("none of these tokens can be typed after this text.")
     answer = Answer(edit) if answers else None
     parts = tqdm(tokens.split(batch), desc="every token", disable=None)
     columns = zip(*[_run_tokens(s, edit, part, answer) for part in parts])
@@ -178,15 +183,21 @@ class Replay(AttackState):
     "An attack state that looks candidates up in a table."
     table: TokenTable|None = None  # of the same text, LM and readout
 
-    def forward(self, edits):
-        "Activations and pre-activations of edits [batch, 1]. Raises `SubjectError` if the table lacks one."
+    def forward(
+        self,
+        edits,  # [batch, 1] token ids
+    ) -> Reading:  # activations and pre-activations, [batch, d_sae] each
+        "Look candidates up. Raises `SubjectError` if the table lacks one."
         rows = self.table.row(edits[:, 0])
         if (rows < 0).any(): raise SubjectError("this table does not have every token of these edits.")
         h = self.table.resid[rows].float().to(self.prompt.s.device)
         self.residuals = self.all_residuals = h[:, None]
         return encode_both(self.prompt.s, h)
 
-    def valid(self, edits):
+    def valid(
+        self,
+        edits,  # [batch, 1] token ids
+    ) -> torch.BoolTensor:  # [batch]
         "A candidate is valid where the table has it."
         return self.table.row(edits[:, 0]) >= 0 if len(edits) else torch.ones(0, dtype=torch.bool)
 

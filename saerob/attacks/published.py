@@ -47,7 +47,13 @@ class PublishedGCG(Search):
                     batch=whole(self.batch, "batch", low=1),
                     defects=tuple(one_of(defect, "defects", DEFECTS) for defect in self.defects))
 
-    def __call__(self, state, start, seed):
+    def __call__(
+        self,
+        state,  # runs candidates and keeps the books
+        start,  # [n] token ids, the first edit
+        seed,  # of the draws
+    ) -> None:
+        "Climb by the gradient, with the defects that are kept. What is found stands in the state."
         rng = torch.Generator().manual_seed(seed)
         here = self.published_start(state, start)
         first = here[None]
@@ -86,14 +92,20 @@ def drawn_with_replacement(
 
 # %% ../../nbs/attacks/published.ipynb #98c3044b
 @patch
-def objective_options(self: PublishedGCG, s: Subject) -> dict:
+def objective_options(
+    self: PublishedGCG,
+    s: Subject,  # the subject
+) -> dict:  # name of a field of the objective to its value
     "What the published loss is made of, and whether it breaks ties."
     options = dict(tie_break=False) if "no-tie-break" in self.defects else {}
     if "rectified-loss" in self.defects and is_topk(s.sae): return options | dict(smooth="rectified")
     return options | dict(smooth="activations") if "codes-loss" in self.defects else options
 
 @patch
-def allowed(self: PublishedGCG, s: Subject) -> torch.LongTensor:
+def allowed(
+    self: PublishedGCG,
+    s: Subject,  # the subject
+) -> torch.LongTensor:  # [n_allowed]
     "Token ids that an edit may use; the published code excludes only the end of text."
     if "unchecked" not in self.defects: return s.vocab
     return torch.tensor([i for i in range(len(s.tokenizer)) if i != s.tokenizer.eos_token_id])
@@ -112,7 +124,12 @@ def is_topk(
 
 # %% ../../nbs/attacks/published.ipynb #ed7e7cfd
 @patch
-def success(self: PublishedGCG, state: AttackState, before: float, after: float) -> bool:
+def success(
+    self: PublishedGCG,
+    state: AttackState,  # the attack's state, after the search
+    before: float,  # metric of the unedited text
+    after: float,  # metric after the best edit
+) -> bool:
     "Has the best edit reached the goal? The published test compares ranks."
     if "rank-success" not in self.defects or not hasattr(state.objective, "rank") or state.best is None:
         return bool(state.objective.succeeded(before, after))
@@ -122,8 +139,12 @@ def success(self: PublishedGCG, state: AttackState, before: float, after: float)
 
 # %% ../../nbs/attacks/published.ipynb #18ba6704
 @patch
-def published_start(self: PublishedGCG, state: AttackState, start: torch.LongTensor) -> torch.LongTensor:
-    "[n] the first edit. May shorten the instruction of `state.prompt`, as the published code does."
+def published_start(
+    self: PublishedGCG,
+    state: AttackState,  # the text under attack; its prompt may be replaced
+    start: torch.LongTensor,  # [n] token ids, the natural continuation
+) -> torch.LongTensor:  # [n] token ids
+    "The first edit. May shorten the instruction of `state.prompt`, as the published code does."
     prompt = state.prompt
     is_suffix = prompt.head.shape[1] >= prompt.unedited.head.shape[1]
     if not is_suffix: return start

@@ -101,7 +101,9 @@ def _table_b1():
 SCENARIOS = {scenario.name: scenario for scenario in _table_b1()}
 
 # %% ../../nbs/attacks/scenarios.ipynb #d19493a7
-def search_name(search) -> str:  # such as "token shifts", "GCG", "published GCG"
+def search_name(
+    search,  # any, such as `GCG()`
+) -> str:  # such as "token shifts", "GCG", "published GCG"
     "What a search is called in tables: the words of its class name."
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]+", type(search).__name__)
     return " ".join(word if word.isupper() else word.lower() for word in words)

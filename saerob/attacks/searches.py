@@ -39,7 +39,12 @@ class GCG(Search):
 
 # %% ../../nbs/attacks/searches.ipynb #ff162050
 @patch
-def __call__(self: GCG, state: AttackState, start: torch.LongTensor, seed: int):
+def __call__(
+    self: GCG,
+    state: AttackState,  # runs candidates and keeps the books
+    start: torch.LongTensor,  # [n] token ids, the first edit
+    seed: int,  # of the draws
+) -> None:
     "Climb by the gradient."
     rng = torch.Generator().manual_seed(seed)
     here = begin(state, start)
@@ -83,7 +88,13 @@ class Random(Search):
                     batch=whole(self.batch, "batch", low=1),
                     top_k=whole(self.top_k, "top_k", low=1))
 
-    def __call__(self, state, start, seed):
+    def __call__(
+        self,
+        state,  # runs candidates and keeps the books
+        start,  # [n] token ids, the first edit
+        seed,  # of the draws
+    ) -> None:
+        "Try substitutions drawn at random. What is found stands in the state."
         rng = torch.Generator().manual_seed(seed)
         here = begin(state, start)
         for _ in rounds(state, self.steps):
@@ -108,7 +119,12 @@ class Beam(Search):
 
 # %% ../../nbs/attacks/searches.ipynb #3efc4fa9
 @patch
-def __call__(self: Beam, state: AttackState, start: torch.LongTensor, seed: int):
+def __call__(
+    self: Beam,
+    state: AttackState,  # runs candidates and keeps the books
+    start: torch.LongTensor,  # [n] token ids, the first edit
+    seed: int,  # of the draws
+) -> None:
     "Follow the best few edits."
     rng = torch.Generator().manual_seed(seed)
     begin(state, start)
@@ -172,7 +188,12 @@ class Surrogate(Search):
 
 # %% ../../nbs/attacks/searches.ipynb #5a6e8193
 @patch
-def __call__(self: Surrogate, state: AttackState, start: torch.LongTensor, seed: int):
+def __call__(
+    self: Surrogate,
+    state: AttackState,  # runs candidates and keeps the books
+    start: torch.LongTensor,  # [n] token ids, the first edit
+    seed: int,  # of the draws
+) -> None:
     "Evaluate what a regression on this run predicts."
     rng = torch.Generator().manual_seed(seed)
     X = embedding_components(state.prompt.s, self.components)
@@ -198,7 +219,9 @@ def ranked(
     scores = torch.cat([scores for _, scores in state.tried])
     w, b = ridge(X[edits].flatten(1), scores)
     predicted = X[proposed].flatten(1) @ w + b
-    best = proposed[predicted.argsort()[:3*self.batch//4]]
+    n = 3*self.batch//4
+    first = predicted.argsort()[:2*(n + len(state.seen))]
+    best = state.unseen(proposed[first])[:n]  # what was tried is mostly what is predicted to be best
     chance = proposed[torch.randperm(len(proposed), generator=rng)[:self.batch]]
     return torch.cat([best, chance])
 
@@ -227,7 +250,12 @@ class TokenShifts(Search):
 
 # %% ../../nbs/attacks/searches.ipynb #924b1f2a
 @patch
-def __call__(self: TokenShifts, state: AttackState, start: torch.LongTensor, seed: int):
+def __call__(
+    self: TokenShifts,
+    state: AttackState,  # runs candidates and keeps the books
+    start: torch.LongTensor,  # [n] token ids, the first edit
+    seed: int,  # not needed: nothing is random
+) -> None:
     "Evaluate the best predictions, learn from their errors, and predict again."
     model = self._model(state)
     here = begin(state, start)
@@ -387,7 +415,12 @@ class FixedList(Search):
 
 # %% ../../nbs/attacks/searches.ipynb #a3f1bbf3
 @patch
-def __call__(self: FixedList, state: AttackState, start: torch.LongTensor, seed: int):
+def __call__(
+    self: FixedList,
+    state: AttackState,  # runs candidates and keeps the books
+    start: torch.LongTensor,  # [n] token ids, the first edit
+    seed: int,  # not needed: nothing is random
+) -> None:
     "Try the tokens of the list, again as long as that helps."
     here = begin(state, start)
     listed = torch.tensor(self.tokens)
@@ -419,7 +452,13 @@ class Exhaustive(Search):
 
     def __post_init__(self): self._store(batch=whole(self.batch, "batch", low=1))
 
-    def __call__(self, state, start, seed):
+    def __call__(
+        self,
+        state,  # runs candidates and keeps the books
+        start,  # [1] token id, the first edit
+        seed,  # not needed: nothing is random
+    ) -> None:
+        "Try every token. Raises `SubjectError` for several positions, or a budget that is too small."
         from tqdm.auto import tqdm
         n_tokens = len(state.allowed)
         if len(start) != 1:

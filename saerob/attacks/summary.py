@@ -10,7 +10,7 @@ __all__ = ['SAME', 'OUTCOMES', 'PUBLISHED', 'relative_change', 'summarise', 'bre
 # %% ../../nbs/attacks/summary.ipynb #b5e9f70b
 import numpy as np
 import pandas as pd
-from .scenarios import conditions_of, scenario_of
+from .scenarios import conditions_of, scenario_of, search_name
 from .searches import FixedList, TokenShifts
 from .token_shifts import read_owner
 from ..core.assets import home
@@ -101,6 +101,7 @@ def table_said(
     "What a search's table cost, and after how many texts it pays against the control, in a sentence."
     scenario = scenario_of(manifest)
     cost = table_forwards(scenario.search, manifest)
+    if cost is None: return f"What the table of {search_name(scenario.search)} took is not recorded."
     if not cost: return ""
     control, search = conditions_of(scenario)
     even = break_even(cost, ours, theirs)
@@ -208,11 +209,12 @@ def lm_answer(summary: pd.DataFrame,  # as `lm_summary` gives it
     "What the LM noticed of every edit, in words: the search's first, then the others."
     said = []
     for condition in summary.index.unique(0)[::-1]:
-        v = summary.value[condition]
-        greedy = f" and the next twelve for {100*v.same_greedy:.0f} %" if "same_greedy" in v else ""
-        said.append(f"*{condition}*: the residual has a cosine of {v.cos:.2f} with what it was, "
-                    f"the likeliest next token is the same for {100*v.same_next:.0f} % of units{greedy}, "
-                    f"the median KL divergence is {v.kl:.2f} nats.")
+        rows = {row.Index: row for row in summary.loc[condition].itertuples()}
+        same = rows["same_next"]
+        greedy = f" and the next twelve for {percent(rows['same_greedy'])}" if "same_greedy" in rows else ""
+        said.append(f"*{condition}*: the residual has a cosine of {rows['cos'].value:.2f} with what it was, "
+                    f"the likeliest next token is the same for {percent(same)}{greedy} (n = {same.n:.0f} "
+                    f"texts), the median KL divergence is {rows['kl'].value:.2f} nats.")
     return " ".join(said)
 
 # %% ../../nbs/attacks/summary.ipynb #295a165d
@@ -359,7 +361,7 @@ OUTCOMES = dict(  # columns of `scenario_table`
     cos="mean cosine of the residuals before and after, at the readout",
     rel_l2="mean distance of the residuals, relative to the one before",
     kl="median KL divergence of the next token, before ‖ after, in nats",
-    same_next="share of units with the same likeliest next token",
+    same_next="share of units with the same likeliest next token (lm_summary averages over texts)",
     same_greedy="share of units with the same twelve greedy tokens",
     kl_text="as kl, where the text ends, without the instruction",
     same_next_text="as same_next, where the text ends",

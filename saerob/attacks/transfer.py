@@ -88,7 +88,7 @@ def _at_depth(s, h, h_text, h_other):
     towards = overlap(z[:-1], z_other[0])
     return dict(unrelated=overlap(z_text, z_other[0]).item(),
                 natural=own[-1].item(),
-                median=own[:-1].median().item(),
+                median=own[:-1].quantile(.5).item(),
                 untargeted=own[:-1].min().item(),
                 targeted=towards.max().item())
 

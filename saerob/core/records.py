@@ -163,7 +163,9 @@ class LockedFile:
         _held[name] = self
 
     @property
-    def closed(self) -> bool: return self.file.closed
+    def closed(self) -> bool:
+        "Whether the file is closed."
+        return self.file.closed
 
     def close(self) -> None:
         "Close the file, then let go of the lock."

@@ -225,13 +225,19 @@ class Results:
             raise ValueError(f"unit {where} has {row.metric} in condition {row.condition} twice.")
 
     @property
-    def units(self) -> list: return [name for name in self.table if name not in LONG]
+    def units(self) -> list:  # of column names
+        "The columns that name a unit: all that are not in `LONG`."
+        return [name for name in self.table if name not in LONG]
 
     @property
-    def conditions(self) -> list: return list(dict.fromkeys(self.table.condition))
+    def conditions(self) -> list:  # of names
+        "The conditions, in the order of the table."
+        return list(dict.fromkeys(self.table.condition))
 
     @property
-    def metrics(self) -> list: return list(dict.fromkeys(self.table.metric))
+    def metrics(self) -> list:  # of names
+        "The metrics, in the order of the table."
+        return list(dict.fromkeys(self.table.metric))
 
 # %% ../../nbs/core/results.ipynb #d1a7d7ba
 @patch(cls_method=True)

@@ -155,7 +155,12 @@ class PValue(NamedTuple):
     p: float
     how: str  # "exact", "permutation" or "normal"
 
-def p_of_tau(x, y, n_permutations: int = 9999, seed: int = 0) -> PValue:
+def p_of_tau(
+    x,  # [n] scores, complete
+    y,  # [n] other scores of the same rows
+    n_permutations: int = 9999,  # random orders with ties, or all of them if there are no more
+    seed: int = 0,  # of the orders
+) -> PValue:
     "Two-sided p of τ_b = 0, of complete columns."
     n = len(x)
     ties = len(np.unique(x)) < n or len(np.unique(y)) < n
@@ -209,7 +214,9 @@ def bca(
     low, high = np.quantile(draws, ndtr(bias + z/(1 - a*z)))
     return Interval(value, float(low), float(high), n, p_of_zero(draws, bias, a))
 
-def without_nan(values: np.ndarray) -> np.ndarray:
+def without_nan(
+    values: np.ndarray,  # [n]
+) -> np.ndarray:  # [m]
     "The values that are not NaN."
     return values[~np.isnan(values)]
 
@@ -283,7 +290,9 @@ class Tau(NamedTuple):
     note: str = ""  # what was left out and why, what is undefined, or which fallback was used
 
     @property
-    def value(self) -> float: return self.tau
+    def value(self) -> float:  # in [-1, 1], or NaN
+        "The number that the interval is of."
+        return self.tau
 
     def __str__(self):
         note = f" ({self.note})" if self.note else ""
@@ -336,7 +345,10 @@ def kendall(
     return Tau(found.value, low, high, p, n, how, join(note, "no spread in the bootstrap: Gaussian interval"))
 
 # %% ../../nbs/core/tau.ipynb #66b48929
-def kept_units(units, keep) -> np.ndarray | None:
+def kept_units(
+    units,  # [n] labels of what was drawn independently; None: the row
+    keep,  # [n] bool, the complete rows
+) -> np.ndarray | None:  # [kept] labels; None: every row is its own unit
     "Units of the complete rows. Raises ValueError for another number of labels than rows."
     if units is None: return None
     if len(units) != len(keep):

@@ -178,21 +178,37 @@ def watched(limit: float | None,  # seconds; None: no limit
 # %% ../../nbs/core/workers.ipynb #85b5d87a
 class Worker:
     "What Ray keeps alive: a task, done for one unit after the other."
-    def __init__(self, limit, folder):
+    def __init__(
+        self,
+        limit,  # seconds that a unit may take; None: as long as it needs
+        folder,  # for a note where it stood
+    ):
+        "Wait for the first unit, with which the task comes."
         self.task = None  # comes with the first unit
         self.limit = limit
         self.folder = folder
 
-    def do(self, sent, key, unit):
-        "A unit's key and the task's result; `sent` is a list with the task, as Ray keeps it."
+    def do(
+        self,
+        sent,  # a list with the task, as Ray keeps it
+        key,  # of the unit
+        unit,  # what the task is done for
+    ) -> tuple:  # the unit's key, and the task's result
+        "Do one unit. Raises what the task raises."
         if self.task is None:
             import ray
             self.task = ray.get(sent[0])
         with watched(self.limit, self.folder): return key, self.task(key, unit)
 
 # %% ../../nbs/core/workers.ipynb #5e652405
-def by_ray(task, units, workers, folder, on_gpu):
-    "Do all units in actors of Ray; yields (key, result)."
+def by_ray(
+    task,  # (key, unit) to a result
+    units,  # key to unit
+    workers,  # who works
+    folder,  # for notes of workers that took too long
+    on_gpu,  # does the task compute on a GPU?
+):  # iterator over (key, result), as they are finished
+    "Do all units in actors of Ray. Raises what a unit raises; a unit that ends its workers has no result."
     ray = started(workers.ray)
     from ray.util import ActorPool
     gpus = workers.gpus if workers.gpus is not None else int(on_gpu)
@@ -250,8 +266,13 @@ def started(address: str | None = None,  # of a running cluster; None: this mach
     return ray
 
 # %% ../../nbs/core/workers.ipynb #d21e1bf8
-def connected(ray, address, how, tries=3):
-    "Start Ray or connect to it; on a busy machine it may give itself up, and is started again."
+def connected(
+    ray,  # the module
+    address,  # of a running cluster, or "local"
+    how,  # further arguments of `ray.init`
+    tries=3,  # how often it is started, at most
+):  # what `ray.init` gives
+    "Start Ray or connect to it; where it gives itself up, try again. Raises RuntimeError."
     for left in reversed(range(tries)):
         try: return ray.init(address, **how)
         except Exception as error:
@@ -273,7 +294,13 @@ def refuse_silence(address: str,  # host:port, or ray://host:port
 # %% ../../nbs/core/workers.ipynb #a12fd10b
 class Job:
     "What a job of submitit does: its share of the units."
-    def __init__(self, path, units, limit):
+    def __init__(
+        self,
+        path,  # of the file with the pickled task
+        units,  # key to unit, this job's share
+        limit,  # seconds that a unit may take; None: as long as it needs
+    ):
+        "Keep what is to be done; the task is read when the job runs."
         self.path = path
         self.units = units
         self.limit = limit
@@ -295,8 +322,14 @@ class Job:
         return submitit.helpers.DelayedSubmission(self)
 
 # %% ../../nbs/core/workers.ipynb #be81ee21
-def by_submitit(task, units, workers, folder, on_gpu):
-    "Do all units in jobs of submitit, as its executor is set up; yields (key, result)."
+def by_submitit(
+    task,  # (key, unit) to a result
+    units,  # key to unit
+    workers,  # who works, with an executor
+    folder,  # for the task, and for notes of workers that took too long
+    on_gpu,  # not needed: the executor is set up for it
+):  # iterator over (key, result)
+    "Do all units in jobs of submitit, as its executor is set up. Raises what a unit raises."
     import cloudpickle
     path = folder.resolve()/"task.pkl"
     path.write_bytes(cloudpickle.dumps(task))

@@ -157,7 +157,7 @@ def deletion_bounds(
     r: int = 1,  # tokens that the attacker inserts or replaces
     edit: str = "insert",  # one of `EDITS`
 ) -> Bounds:
-    "The shares that any attack leaves. Raises ValueError for a rate outside (0, 1)."
+    "The shares that any attack leaves. Raises ValueError for a rate outside [0, 1]."
     one_of(edit, "edit", EDITS)
     lost = number(rate, "rate", low=0, high=1)**whole(r, "r", low=0)
     low, high = np.asarray(low, float), np.asarray(high, float)
@@ -239,10 +239,14 @@ class Smoothed(NamedTuple):
     high: np.ndarray  # [d_sae] at most so much
 
     @property
-    def on(self) -> np.ndarray: return self.share > .5
+    def on(self) -> np.ndarray:  # [d_sae] bool
+        "Which latents the vote reports: on in more than half of the draws."
+        return self.share > .5
 
     @property
-    def certified(self) -> np.ndarray: return np.where(self.on, self.low > .5, self.high < .5)
+    def certified(self) -> np.ndarray:  # [d_sae] bool
+        "For which latents the vote cannot be turned under attack."
+        return np.where(self.on, self.low > .5, self.high < .5)
 
 # %% ../../nbs/defences/certificates.ipynb #c60abbed
 def smoothed_certificate(
@@ -286,4 +290,5 @@ def check_smoothed(
         share = (s.encode(read_draws(s, ids, prompt.first, masks)) > 0).float().mean(0).numpy()
         broken += int((voted.certified & ((share > .5) != voted.on)).sum())
     on = voted.certified & voted.on
-    return Checked(int(voted.certified.sum())*len(tokens), broken, float(on.sum()/max(voted.on.sum(), 1)))
+    share = float(on.sum()/voted.on.sum()) if voted.on.any() else float("nan")
+    return Checked(int(voted.certified.sum())*len(tokens), broken, share)

@@ -62,20 +62,32 @@ class Monitor:
         self.W_dec = W_dec.detach().float()
         self.thresholds = torch.zeros(len(W_dec)).to(self.W_dec)
 
-    def smooth(self, h):
+    def smooth(
+        self,
+        h,  # [..., d_model] residuals
+    ) -> torch.Tensor:  # [..., n_topics]
         "What gradients are taken of: the scores, if a subclass has nothing smoother."
         return self.scores(h)
 
-    def encode(self, h):
-        "[..., d_model] residuals -> [..., n_topics]: excess of the score over the threshold, or 0."
+    def encode(
+        self,
+        h,  # [..., d_model] residuals
+    ) -> torch.Tensor:  # [..., n_topics]
+        "Excess of the score over the threshold, or 0."
         return (self.scores(h) - self.thresholds).relu()
 
-    def preacts(self, h):
-        "[..., d_model] residuals -> [..., n_topics]: how far above the threshold, below it negative."
+    def preacts(
+        self,
+        h,  # [..., d_model] residuals
+    ) -> torch.Tensor:  # [..., n_topics]
+        "How far the score is above the threshold, below it negative."
         return self.smooth(h) - self.thresholds
 
-    def decode(self, z):
-        "[..., n_topics] -> [..., d_model]."
+    def decode(
+        self,
+        z,  # [..., n_topics] as `encode` gives them
+    ) -> torch.Tensor:  # [..., d_model]
+        "What the topics look like in the residual, as much of each as it exceeds its threshold."
         return z @ self.W_dec
 
 # %% ../../nbs/defences/monitors.ipynb #3c1627f3
@@ -90,9 +102,19 @@ class LatentMonitor(Monitor):
         self.s = s
         self.latents = torch.tensor(latents)
 
-    def scores(self, h): return self.s.encode(h)[..., self.latents]
+    def scores(
+        self,
+        h,  # [..., d_model] residuals
+    ) -> torch.Tensor:  # [..., n_topics]
+        "Activations of the topics' latents."
+        return self.s.encode(h)[..., self.latents]
 
-    def smooth(self, h): return self.s.encode_pre(h)[..., self.latents]
+    def smooth(
+        self,
+        h,  # [..., d_model] residuals
+    ) -> torch.Tensor:  # [..., n_topics]
+        "Pre-activations of the topics' latents, which have gradients where a latent is off, too."
+        return self.s.encode_pre(h)[..., self.latents]
 
 # %% ../../nbs/defences/monitors.ipynb #ebdc5201
 class CodeMonitor(Monitor):
@@ -108,7 +130,12 @@ class CodeMonitor(Monitor):
         self.w = w
         self.b = b
 
-    def scores(self, h): return self.s.encode(h).float() @ self.w + self.b
+    def scores(
+        self,
+        h,  # [..., d_model] residuals
+    ) -> torch.Tensor:  # [..., n_topics]
+        "The probe's scores of the SAE's activations."
+        return self.s.encode(h).float() @ self.w + self.b
 
 # %% ../../nbs/defences/monitors.ipynb #4a6d2f18
 class ResidualMonitor(Monitor):
@@ -122,7 +149,12 @@ class ResidualMonitor(Monitor):
         self.w = w
         self.b = b
 
-    def scores(self, h): return h.float() @ self.w + self.b
+    def scores(
+        self,
+        h,  # [..., d_model] residuals
+    ) -> torch.Tensor:  # [..., n_topics]
+        "The probe's scores of the residual."
+        return h.float() @ self.w + self.b
 
 # %% ../../nbs/defences/monitors.ipynb #d1e3c749
 @torch.no_grad()
@@ -295,17 +327,54 @@ class Crossing(Objective):
     tie_break: bool = True  # are candidates on the same side ranked by the distance?
     tie = 1e-3  # weight of the distance
 
-    def metric(self, z, pre=None): return z[:, self.latent]
+    def metric(
+        self,
+        z,  # [batch, d_sae] activations
+        pre=None,  # not needed
+    ) -> torch.Tensor:  # [batch]
+        "Activation of the latent."
+        return z[:, self.latent]
 
-    def loss(self, v): return -v[:, self.latent] if self.on else v[:, self.latent]
+    def loss(
+        self,
+        v,  # [batch, d_sae] values that the loss is made of
+    ) -> torch.Tensor:  # [batch], differentiable
+        "The latent's pre-activation, negative for pushing it up. Small is good."
+        return -v[:, self.latent] if self.on else v[:, self.latent]
 
-    def done(self, z, pre): return (z[:, self.latent] > 0) == self.on
+    def done(
+        self,
+        z,  # [batch, d_sae] activations
+        pre,  # not needed
+    ) -> torch.Tensor:  # [batch] bool
+        "Is the latent across?"
+        return (z[:, self.latent] > 0) == self.on
 
-    def ranking(self, z, pre): return -self.done(z, pre).float()
+    def ranking(
+        self,
+        z,  # [batch, d_sae] activations
+        pre,  # not needed
+    ) -> torch.Tensor:  # [batch], -1 or 0
+        "-1 where the latent is across, else 0. Small is good."
+        return -self.done(z, pre).float()
 
-    def succeeded(self, before, after): return (after > 0) == self.on
+    def succeeded(
+        self,
+        before,  # activation on the unedited text; not needed
+        after,  # activation after the edit
+    ) -> bool:
+        "Is the latent across after the edit?"
+        return (after > 0) == self.on
 
-    def surrogate(self, h, A, b, G): return self.loss(h @ A + b)
+    def surrogate(
+        self,
+        h,  # [n, r] residuals
+        A,  # [r, d_sae] the encoder, as an affine map of h …
+        b,  # [d_sae] … with this offset
+        G,  # [r, r] A @ A.T; not needed
+    ) -> torch.Tensor:  # [n]
+        "The loss of residuals whose pre-activations are h @ A + b."
+        return self.loss(h @ A + b)
 
 # %% ../../nbs/defences/monitors.ipynb #3f225049
 @dataclass(frozen=True)
@@ -319,12 +388,23 @@ class Cross(Goal):
         self._store(latent=whole_or_none(self.latent, "latent", low=0),
                     on=one_of(self.on, "on", (True, False)))
 
-    def check(self, s, text):
+    def check(
+        self,
+        s,  # the subject
+        text,  # the text to attack
+    ) -> None:
+        "Raises `SubjectError` for a topic that the monitor does not have."
         if self.latent < s.d_sae: return
         raise SubjectError(f"there is no topic {self.latent}: this monitor has 0 to {s.d_sae - 1}.")
 
-    def objective(self, s, prompt, readout=DEFAULT_READOUT, **options):
-        "The objective; `options` are fields of `Crossing`."
+    def objective(
+        self,
+        s,  # the subject
+        prompt,  # the tokenised text; not needed
+        readout=DEFAULT_READOUT,  # how it is read; not needed
+        **options,  # fields of `Crossing`
+    ) -> Crossing:
+        "The objective, the same for every text."
         return Crossing(self.latent, self.on, **options)
 
 # %% ../../nbs/defences/monitors.ipynb #03665f5e

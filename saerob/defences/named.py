@@ -30,10 +30,14 @@ class Named:
     def __str__(self): return self.words
 
     @property
-    def needs_another(self) -> bool: return self.name in SECOND
+    def needs_another(self) -> bool:
+        "Does it need a second SAE?"
+        return self.name in SECOND
 
     @property
-    def votes(self) -> bool: return self.name in VOTES
+    def votes(self) -> bool:
+        "Does it read several times?"
+        return self.name in VOTES
 
 # %% ../../nbs/defences/named.ipynb #979ae442
 def read_defence(
@@ -62,12 +66,17 @@ def settings_of(
     return (number(value, name, low=low, high=high),)
 
 # %% ../../nbs/defences/named.ipynb #b531f694
-def as_number(name, setting):
-    "A setting as a number. Raises ValueError."
+def as_number(
+    name,  # of the defence
+    setting,  # as it is written
+) -> float:
+    "A setting as a number. Raises ValueError for what is none."
     try: return float(setting)
     except ValueError: raise ValueError(f"{name}:{setting}: {setting!r} is no number.") from None
 
-def quorum_of(setting):
+def quorum_of(
+    setting,  # as it is written, such as "2of3"
+) -> tuple:  # positions at which a latent must be on, positions that are read
     "At how many of how many positions. Raises ValueError."
     found = re.fullmatch(r"(\d+)of(\d+)", setting)
     if not found:
@@ -93,6 +102,7 @@ def named_defence(
     readout=None,  # how texts are read; None: the default
 ):  # the defended subject, which `attack` and `evaluate` take like any
     "A subject with a defence in the SAE's place. Raises `SubjectError` or ValueError."
+    from saerob.defences.defences import one_place
     from saerob.model.readout import DEFAULT_READOUT
     from saerob.model.subject import SubjectError
 
@@ -100,8 +110,7 @@ def named_defence(
     readout = readout or DEFAULT_READOUT
     if named.needs_another and other is None:
         raise SubjectError(f"{named.name} needs a second SAE of the same LM and layer: pass other=….")
-    if other is not None and other.hook != s.hook:
-        raise SubjectError(f"the SAEs read {s.hook} and {other.hook}: use one place.")
+    if other is not None: one_place(s, other)
     if named.votes and readout.pool != "last":
         raise SubjectError(f"{named.name} reads several positions or copies: use pool='last'.")
     references = reference_texts() if references is None else references
@@ -109,8 +118,14 @@ def named_defence(
     return make(s, named, other, references, readout)
 
 # %% ../../nbs/defences/named.ipynb #b99f76a5
-def withholding(s, named, other, references, readout):
-    "A defence that reads once, in the SAE's place."
+def withholding(
+    s,  # an LM with the undefended SAE
+    named,  # the defence, as `read_defence` gives it
+    other,  # the same LM with a second SAE, where the defence needs one
+    references,  # texts that are not attacked
+    readout,  # how texts are read
+):  # the defended subject
+    "A defence that reads once, in the SAE's place. Raises `SubjectError` where nothing would be reported."
     from saerob.attacks.fragility import residuals
     from saerob.defences import defences as d
     if named.name == "strongest": made = d.Strongest(s, *named.settings)
@@ -120,8 +135,14 @@ def withholding(s, named, other, references, readout):
     if named.name == "joined": made = d.Joined(s, other)
     return d.defended(s, made, residuals(s, references, readout).readouts)
 
-def voting(s, named, other, references, readout):
-    "A defence that reads several times."
+def voting(
+    s,  # an LM with the undefended SAE
+    named,  # the defence, as `read_defence` gives it
+    other,  # not needed
+    references,  # texts that are not attacked
+    readout,  # how texts are read
+):  # the defended subject
+    "A defence that reads several times. Raises `SubjectError` where nothing would be reported."
     import torch
     from saerob.defences import defences as d
     from saerob.model.readout import tokenise

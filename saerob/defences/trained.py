@@ -106,7 +106,10 @@ class PairStream:
         self.mean = second.mean = first.mean
         self.scale = second.scale = first.scale
 
-    def seek(self, step: int):
+    def seek(
+        self,
+        step: int,  # the next step, counted from 0
+    ) -> None:
         "Go on from a step."
         for stream in self.both: stream.seek(step)
 
@@ -129,11 +132,19 @@ class ReadsMasked:
         sae.training_forward_pass = self.training_forward_pass
         sae.encode_with_hidden_pre = self.encode_with_hidden_pre
 
-    def training_forward_pass(self, step_input):
+    def training_forward_pass(
+        self,
+        step_input,  # SAELens' input of the step, whose `sae_in` [batch, 2 * d_model] holds both; changed
+    ):  # SAELens' output of the step
+        "One training step: the residual is to be reconstructed, the masked reading is what is encoded."
         step_input.sae_in, self.read = step_input.sae_in.chunk(2, -1)
         return self.step(step_input)
 
-    def encode_with_hidden_pre(self, x):
+    def encode_with_hidden_pre(
+        self,
+        x,  # [batch, d_model] what SAELens would encode; only its precision and device are used
+    ) -> tuple:  # activations and pre-activations, [batch, d_sae] each
+        "Encode the masked reading in place of what is given."
         return self.encode(self.read.to(x))
 
     def undo(self):
@@ -142,6 +153,13 @@ class ReadsMasked:
 
 # %% ../../nbs/defences/trained.ipynb #6530eff9
 BOTH = ("ordinary", "masked")
+
+def _agree_on_both(s, pairs, folder, config, seed):
+    "Write what a folder of two SAEs holds, or agree that it holds these. Raises ValueError if it does not."
+    folder.mkdir(parents=True, exist_ok=True)
+    lm = {name: value for name, value in s.identity().items() if not name.startswith("sae")}
+    config = config | dict(pairs=fingerprint(pairs._asdict()))
+    agree(folder/"manifest.json", manifest(config, seed, lm))
 
 def train_both(
     s: Subject,  # the LM that was read
@@ -155,6 +173,7 @@ def train_both(
 ) -> dict:  # name in `BOTH` to subject
     "A TopK SAE and one that learned from texts with gaps: same tokens, order, initial weights and steps."
     folder = Path(folder)
+    _agree_on_both(s, pairs, folder, dict(steps=steps, k=k, d_sae=d_sae, batch=batch), seed)
     if not all((folder/name/"cfg.json").exists() for name in BOTH):
         stream = PairStream(pairs, batch, seed)
         saes = {name: new_sae("topk", k, s.d_model, d_sae, seed) for name in BOTH}

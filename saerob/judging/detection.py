@@ -230,7 +230,10 @@ class Windows:
     pool_active: dict  # latent to [n_pool] bool: is it active there?
     protocol: DetectionProtocol  # how they were drawn
 
-    def of(self, latent: int) -> pd.DataFrame:
+    def of(
+        self,
+        latent: int,  # its index
+    ) -> pd.DataFrame:  # rows of `table`; empty for a latent without windows
         "The windows of one latent."
         return self.table[self.table.latent == latent]
 
@@ -378,5 +381,16 @@ class RandomDirections:
         rank = (1 - torch.tensor(list(map(float, frequency))))*(len(ordered) - 1)
         self.threshold = ordered.gather(0, rank.long()[None].to(s.device))[0]
 
-    def encode(self, h): return ((h - self.mean) @ self.W_dec.T - self.threshold).clamp(min=0)
-    def decode(self, z): return z @ self.W_dec + self.mean
+    def encode(
+        self,
+        h,  # [..., d_model] residuals
+    ) -> torch.Tensor:  # [..., n]
+        "How far residuals exceed each direction's threshold, or 0."
+        return ((h - self.mean) @ self.W_dec.T - self.threshold).clamp(min=0)
+
+    def decode(
+        self,
+        z,  # [..., n] activations
+    ) -> torch.Tensor:  # [..., d_model]
+        "What the activations stand for in the residual."
+        return z @ self.W_dec + self.mean

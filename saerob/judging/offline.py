@@ -113,12 +113,18 @@ class Similarity:
             scores.append((example @ direction - mean)/sd)
         self.expected = float(np.clip(np.mean(scores), 0, limit)) if scores else default
 
-    def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        "Scores [n] of passages given by their vectors [n, 384]."
+    def __call__(
+        self,
+        vectors: np.ndarray,  # [n, 384] their sentence vectors
+    ) -> np.ndarray:  # [n], in standard deviations of the reference passages
+        "Scores of passages."
         return (vectors @ self.direction - self.mean)/self.sd
 
-    def evidence(self, vectors: np.ndarray) -> float:
-        "Evidence in nats of the best passage of a text, between -8 and 8."
+    def evidence(
+        self,
+        vectors: np.ndarray,  # [n, 384] sentence vectors of its passages
+    ) -> float:  # nats, from -8 to 8
+        "Evidence of the best passage of a text."
         best = self(vectors).max()
         return float(np.clip(self.expected*(best - self.expected/2), -8, 8))
 
@@ -181,8 +187,11 @@ class Mentions:
         self.weights = np.log(here/elsewhere)
         self.cost = (here - elsewhere).sum()
 
-    def evidence(self, text: str) -> float:
-        "Evidence in nats that a text shows the concept, between -3 and 10; 0 where no token is known."
+    def evidence(
+        self,
+        text: str,  # the text
+    ) -> float:  # nats, from -3 to 10
+        "Evidence that a text shows the concept; 0 where no token is known."
         if self.pattern is None: return 0.
         gain = count_mentions(self.pattern, text) @ self.weights
         return float(np.clip(gain - len(text.split())*self.cost, -3, 10))
@@ -238,8 +247,11 @@ class RatingScale:
     weights: tuple  # one per column
     thresholds: tuple  # where 1 and where 2 begin
 
-    def __call__(self, x: pd.DataFrame) -> np.ndarray:
-        "Chances [n, 2] of reaching 1 and 2."
+    def __call__(
+        self,
+        x: pd.DataFrame,  # [n] rows of numbers about texts, with the columns `measures`
+    ) -> np.ndarray:  # [n, 2], between 0 and 1
+        "Chances of reaching 1 and 2."
         sums = x[list(self.measures)].to_numpy(float) @ self.weights
         return expit(sums[:, None] - self.thresholds)
 
@@ -350,7 +362,9 @@ class OfflineJudge:
         self._known = {}
 
     @cached_property
-    def s(self) -> Subject: return self._s or Subject.load(layer=0, dtype=_fast_dtype())
+    def s(self) -> Subject:
+        "The subject whose LM, unsteered, measures the NLL; loaded on first use."
+        return self._s or Subject.load(layer=0, dtype=_fast_dtype())
 
     def __repr__(self):
         by = [f"{aspect} by {', '.join(scale.measures)}" for aspect, scale in self.scales.items()]
@@ -366,8 +380,11 @@ def identity(self: OfflineJudge) -> dict:
     return dict(judge=self.name, zero_below=self.zero_below, **lm, scales=scales, thresholds=thresholds)
 
 @patch
-def calibrated(self: OfflineJudge, texts):
-    "The same judge with thresholds from unsteered texts for the same instructions as well."
+def calibrated(
+    self: OfflineJudge,
+    texts,  # unsteered texts, a list
+) -> OfflineJudge:
+    "The same judge with thresholds from more unsteered texts for the same instructions. Raises ValueError."
     judge = copy(self)
     judge._know_unsteered([*self.unsteered, *texts])
     return judge

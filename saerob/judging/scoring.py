@@ -42,8 +42,11 @@ class WindowStates:
                             np.concatenate([self.centre, other.centre]),
                             np.concatenate([self.whole, other.whole]))
 
-    def words_of(self, rows) -> tuple:
-        "Words of some of the windows, and where each of these windows begins among them."
+    def words_of(
+        self,
+        rows,  # indices of windows
+    ) -> tuple:  # [total, d] states, [rows] where each window begins among them
+        "Words of some of the windows."
         ends = np.append(self.start[1:], len(self.words))
         spans = [(self.start[i], ends[i]) for i in rows]
         words = np.concatenate([self.words[a:b] for a, b in spans])
@@ -153,18 +156,33 @@ class SimilarityScorer:
         self.mean_word = self.pool.words.mean(0)
         self.mean_whole = self.pool.whole.mean(0)
 
-    def centred(self, words, whole, start) -> Centred:
+    def centred(
+        self,
+        words,  # [total, d] states of their words, one window after another
+        whole,  # [n, d] sentence vectors
+        start,  # [n] where a window's words begin
+    ) -> Centred:
+        "Windows made ready for comparison."
         return Centred(_unit(words - self.mean_word), _unit(whole - self.mean_whole), start)
 
-    def raw(self, examples: Examples, windows: Centred) -> np.ndarray:
-        "Both scores [2, n] of windows, not yet standardised."
+    def raw(
+        self,
+        examples: Examples,  # what they are compared with
+        windows: Centred,  # as `centred` gives them
+    ) -> np.ndarray:  # [2, n]: of the best word, of the whole window; cosines
+        "Both scores of windows, not yet standardised."
         prototype = _unit(_unit(examples.centre - self.mean_word).mean(0))
         best_word = np.maximum.reduceat(windows.words @ prototype, windows.start)
         mean_whole = _unit(examples.whole - self.mean_whole).mean(0)
         return np.stack([best_word, windows.whole @ mean_whole])
 
-    def scores(self, examples: Examples, pool: Centred, others: Centred) -> tuple:
-        "Scores of the pool's windows, and of others, in standard deviations of the pool."
+    def scores(
+        self,
+        examples: Examples,  # what they are compared with
+        pool: Centred,  # the pool's windows, as `centred` gives them
+        others: Centred,  # other windows, as `centred` gives them
+    ) -> tuple:  # [n_pool] and [n_others], in standard deviations of the pool
+        "Scores of the pool's windows, and of others."
         raw = self.raw(examples, pool)
         mean = raw.mean(1, keepdims=True)
         sd = raw.std(1, keepdims=True).clip(1e-9)

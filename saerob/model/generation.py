@@ -90,8 +90,13 @@ class _Sampler:
 
 # %% ../../nbs/model/generation.ipynb #332da6e0
 @patch
-def __call__(self: _Sampler, logits, rows, step):
-    "Token ids [batch] from logits [batch, vocabulary], for the numbers of the rows [batch]."
+def __call__(
+    self: _Sampler,
+    logits,  # [batch, vocabulary]
+    rows,  # [batch] numbers of the rows, each with its own random numbers
+    step,  # how many tokens were written before
+) -> torch.LongTensor:  # [batch] token ids
+    "The next token of every row."
     if not self.temperature: return logits.argmax(-1)
     if not self.top_k: return self.from_all(logits, rows)
     values, tokens = logits.topk(min(self.top_k, logits.shape[-1]))
@@ -100,7 +105,11 @@ def __call__(self: _Sampler, logits, rows, step):
     return tokens.gather(1, (cumulative < drawn).sum(-1, keepdim=True)).squeeze(1)
 
 @patch
-def from_all(self: _Sampler, logits, rows):
+def from_all(
+    self: _Sampler,
+    logits,  # [batch, vocabulary]
+    rows,  # [batch] numbers of the rows, each with its own random numbers
+) -> torch.LongTensor:  # [batch] token ids
     "A sample from the whole vocabulary."
     p = (logits.float()/self.temperature).softmax(-1)
     streams = [self.streams[row] for row in rows.tolist()]

@@ -115,7 +115,9 @@ def place_of(blocks,  # the LM's blocks
                        f"{', '.join(found)}.")
 
 # %% ../../nbs/model/hooks.ipynb #83e9b2e1
-def first_of(output):
+def first_of(
+    output,  # of a module, a tensor or a tuple of which it is the first
+) -> torch.Tensor:
     "What a module gives: of several outputs, the first."
     return output[0] if isinstance(output, tuple) else output
 
@@ -222,6 +224,8 @@ def hooks_of(sae,  # an SAE, or None
     return read, written or (None if writes_elsewhere(sae) else read)
 
 # %% ../../nbs/model/hooks.ipynb #c4ef018d
-def writes_elsewhere(sae) -> bool:
+def writes_elsewhere(
+    sae,  # any SAE
+) -> bool:
     "Does an SAE have an output of its own, as transcoders do?"
     return getattr(getattr(sae, "cfg", None), "d_out", None) is not None

@@ -115,14 +115,28 @@ class SparsifyTranscoder(torch.nn.Module):
         d_out = weights["W_dec"].shape[1]
         self.cfg = SimpleNamespace(d_in=d_in, d_sae=d_sae, d_out=d_out, k=k, metadata=SimpleNamespace())
 
-    def preacts(self, x): return x @ self.W_enc + self.b_enc
+    def preacts(
+        self,
+        x,  # [..., d_in] what the module reads
+    ) -> torch.Tensor:  # [..., d_sae]
+        "Pre-activations, before ReLU and TopK."
+        return x @ self.W_enc + self.b_enc
 
-    def encode(self, x):
+    def encode(
+        self,
+        x,  # [..., d_in] what the module reads
+    ) -> torch.Tensor:  # [..., d_sae], at most k above zero
+        "Activations."
         pre = self.preacts(x).relu()
         strongest = pre.topk(self.k)
         return torch.zeros_like(pre).scatter(-1, strongest.indices, strongest.values)
 
-    def decode(self, z): return z @ self.W_dec + self.b_dec
+    def decode(
+        self,
+        z,  # [..., d_sae] activations
+    ) -> torch.Tensor:  # [..., d_out]
+        "What the module is predicted to write, without the skip connection."
+        return z @ self.W_dec + self.b_dec
 
 # %% ../../nbs/model/loading.ipynb #25e6d8be
 def _check_file(file: Path) -> None:
@@ -360,8 +374,11 @@ def _block_outputs(lm) -> torch.Tensor:
 # %% ../../nbs/model/loading.ipynb #ha1f0002
 class RoundedLinear(torch.nn.Linear):
     "A linear layer in half precision that multiplies in float32 and rounds the result."
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        "Multiply `x` [..., inputs]; the result has the dtype of `x`."
+    def forward(
+        self,
+        x: torch.Tensor,  # [..., inputs]
+    ) -> torch.Tensor:  # [..., outputs], in the precision of `x`
+        "Multiply."
         bias = None if self.bias is None else self.bias.float()
         return torch.nn.functional.linear(x.float(), self.weight.float(), bias).to(x.dtype)
 

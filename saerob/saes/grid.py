@@ -38,6 +38,7 @@ class Member:
 
     @property
     def name(self) -> str:  # such as "topk-40" or "topk-40-seed1"
+        "The member in words, and its folder's name."
         seed = f"-seed{self.seed}" if self.seed > 0 else ""
         return f"{self.arch}-{self.l0}{seed}"
 
@@ -95,6 +96,7 @@ class GridPlan:
 
     @property
     def folder(self) -> Path:  # where its SAEs are
+        "The folder of the grid, in the cache; it need not exist."
         name = f"block{self.layer}-{self.d_sae}-{self.steps}"
         if self.l2: name += f"-l2-{self.l2:g}"
         return home()/"grid"/(name if self.lm is None else f"{Path(self.lm).name}-{name}")
@@ -198,7 +200,10 @@ class LiveStream:
 
 # %% ../../nbs/saes/grid.ipynb #33e7bb00
 @patch
-def seek(self: LiveStream, step: int):
+def seek(
+    self: LiveStream,
+    step: int,  # the next step, counted from 0
+) -> None:
     "Go on from a step: from there the texts are those of an uninterrupted run, mixed anew."
     if step == self.step:
         return

@@ -140,7 +140,10 @@ class ActivationStream:
 
 # %% ../../nbs/saes/train.ipynb #cd2e5ce4
 @patch
-def seek(self: ActivationStream, step: int):
+def seek(
+    self: ActivationStream,
+    step: int,  # the next step, counted from 0
+) -> None:
     "Go on from a step."
     self.step = step
 
@@ -217,10 +220,15 @@ class SparsityController:
         self.curve = []
         sae.training_forward_pass = self
 
-    def state(self):
+    def state(self) -> dict:  # gain, l0, curve
+        "What a checkpoint keeps."
         return dict(gain=self.gain, l0=self.l0, curve=self.curve)
 
-    def restore(self, state):
+    def restore(
+        self,
+        state,  # as `state` gives it
+    ) -> None:
+        "Go on from a checkpoint."
         vars(self).update(state)
 
 # %% ../../nbs/saes/train.ipynb #6429c7e7
@@ -231,7 +239,11 @@ def steer_penalty(self: SparsityController):
     self.gain *= math.exp(self.speed*max(-1, min(1, error)))
 
 @patch
-def __call__(self: SparsityController, step_input):
+def __call__(
+    self: SparsityController,
+    step_input,  # SAELens' input of the step; its coefficients are changed
+):  # SAELens' output of the step, unchanged
+    "One training step at the present penalty, noted in the curve; steers towards the target."
     step = step_input
     step.coefficients = {k: v*self.gain for k, v in step.coefficients.items()}
     out = self.forward(step)
@@ -260,7 +272,11 @@ class WeightPenalty:
         self.forward = sae.training_forward_pass
         sae.training_forward_pass = self
 
-    def __call__(self, step_input):
+    def __call__(
+        self,
+        step_input,  # SAELens' input of the step
+    ):  # SAELens' output of the step, with a larger loss
+        "One training step with the penalty in its loss."
         out = self.forward(step_input)
         squares = self.sae.W_enc.square().sum() + self.sae.W_dec.square().sum()
         out.loss = out.loss + self.coefficient*squares

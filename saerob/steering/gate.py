@@ -502,13 +502,19 @@ class Gate:
     left_out: dict = field(default_factory=dict)  # topics left out, and why
 
     @cached_property
-    def scores(self): return gate_scores(self.rated)
+    def scores(self) -> pd.DataFrame:
+        "One row per block, condition and topic, see `gate_scores`."
+        return gate_scores(self.rated)
 
     @property
-    def table(self): return gate_table(self.scores)
+    def table(self) -> pd.DataFrame:
+        "Mean scores over topics with intervals, see `gate_table`."
+        return gate_table(self.scores)
 
     @property
-    def verdict(self): return gate_verdict(self.scores)
+    def verdict(self) -> pd.DataFrame:
+        "Whether steering can be measured at each block, and why not, see `gate_verdict`."
+        return gate_verdict(self.scores)
 
     @property
     def in_sigma(self) -> pd.DataFrame:

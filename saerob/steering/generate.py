@@ -41,12 +41,21 @@ class Prompting:
             raise ValueError(f"a template must contain {{prompt}} and {{concept}}: it is {self.template!r}.")
 
     @property
-    def name(self): return f"prompting: {self.concept}"
+    def name(self) -> str:
+        "What it is called in tables."
+        return f"prompting: {self.concept}"
 
     @property
-    def fingerprint(self): return hash_of([self.concept, self.template])
+    def fingerprint(self) -> str:  # hexadecimal digits
+        "A name that another concept or template would not have."
+        return hash_of([self.concept, self.template])
 
-    def __call__(self, prompt): return self.template.format(prompt=prompt, concept=self.concept)
+    def __call__(
+        self,
+        prompt,  # an instruction
+    ) -> str:
+        "The instruction that asks for the concept."
+        return self.template.format(prompt=prompt, concept=self.concept)
 
 # %% ../../nbs/steering/generate.ipynb #12e35cb7
 @dataclass

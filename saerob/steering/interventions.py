@@ -27,7 +27,10 @@ class Doses(NamedTuple):
     vectors: torch.Tensor  # [rows, d_model] what one unit of activation adds to the residual stream
     amounts: torch.Tensor  # [rows] activations, such as factor times max activation
 
-    def rows(self, at):
+    def rows(
+        self,
+        at,  # indices of the rows, or bool [rows]
+    ):  # `Doses`
         "The doses of some rows."
         return Doses(self.latents[at], self.vectors[at], self.amounts[at])
 
@@ -49,12 +52,23 @@ class Intervention:
     steers_directions = False  # whether it can steer what is not a latent
     linear_decoder = False  # whether the fast computation needs a decoder that is linear
 
-    def definition(self, s, h, latent, amount):
-        "Residuals [..., d_model] with one latent changed, by the SAE's own encoder and decoder."
+    def definition(
+        self,
+        s,  # an LM with an SAE
+        h,  # [..., d_model] residuals
+        latent,  # its index
+        amount,  # activation
+    ) -> torch.Tensor:  # [..., d_model]
+        "Residuals with one latent changed, by the SAE's own encoder and decoder."
         raise NotImplementedError
 
-    def change(self, s, h, doses):
-        "Residuals [rows, n, d_model] with one dose per row; `h` has as many rows, or one for all."
+    def change(
+        self,
+        s,  # an LM with an SAE
+        h,  # [rows or 1, n, d_model] residuals
+        doses,  # one per row
+    ) -> torch.Tensor:  # [rows, n, d_model]
+        "Residuals with one dose per row."
         raise NotImplementedError
 
     def settings(self) -> dict:
@@ -67,10 +81,23 @@ class Add(Intervention):
     "Add the latent's decoder row: h' = h + amount · d_f."
     steers_directions = True
 
-    def definition(self, s, h, latent, amount):
+    def definition(
+        self,
+        s,  # an LM with an SAE
+        h,  # [..., d_model] residuals
+        latent,  # its index
+        amount,  # activation
+    ) -> torch.Tensor:  # [..., d_model]
+        "Residuals plus the decoder row, `amount` times."
         return h + amount*decoder_rows(s, latent)[0].to(h)
 
-    def change(self, s, h, doses):
+    def change(
+        self,
+        s,  # an LM with an SAE; not needed
+        h,  # [rows or 1, n, d_model] residuals
+        doses,  # one per row
+    ) -> torch.Tensor:  # [rows, n, d_model]
+        "Residuals plus one dose per row."
         return h + doses.amounts[:, None, None]*doses.vectors[:, None]
 
 # %% ../../nbs/steering/interventions.ipynb #2853a144
@@ -95,13 +122,26 @@ class Clamp(ThroughSAE):
     "Set the latent's activation and keep what the SAE failed to reconstruct."
     linear_decoder = True
 
-    def definition(self, s, h, latent, amount):
+    def definition(
+        self,
+        s,  # an LM with an SAE
+        h,  # [..., d_model] residuals
+        latent,  # its index
+        amount,  # activation
+    ) -> torch.Tensor:  # [..., d_model]
+        "Residuals reconstructed with the latent at `amount`, plus the SAE's error."
         z = s.encode(h)
         changed = z.clone()
         changed[..., latent] = amount
         return s.decode(changed) + (h - s.decode(z))
 
-    def change(self, s, h, doses):
+    def change(
+        self,
+        s,  # an LM with an SAE
+        h,  # [rows or 1, n, d_model] residuals
+        doses,  # one per row
+    ) -> torch.Tensor:  # [rows, n, d_model]
+        "The same for one dose per row, of an SAE with a linear decoder."
         z, at = _activations_at(s, h, doses.latents)
         step = doses.amounts[:, None, None] - z.gather(2, at)
         return h + step*doses.vectors[:, None]
@@ -111,12 +151,25 @@ class Clamp(ThroughSAE):
 class Reconstruct(ThroughSAE):
     "Set the latent's activation and throw the SAE's error away: h' = decode(z with z_f = amount)."
 
-    def definition(self, s, h, latent, amount):
+    def definition(
+        self,
+        s,  # an LM with an SAE
+        h,  # [..., d_model] residuals
+        latent,  # its index
+        amount,  # activation
+    ) -> torch.Tensor:  # [..., d_model]
+        "Residuals reconstructed with the latent at `amount`."
         z = s.encode(h).clone()
         z[..., latent] = amount
         return s.decode(z)
 
-    def change(self, s, h, doses):
+    def change(
+        self,
+        s,  # an LM with an SAE
+        h,  # [rows or 1, n, d_model] residuals
+        doses,  # one per row
+    ) -> torch.Tensor:  # [rows, n, d_model]
+        "The same for one dose per row."
         z, at = _activations_at(s, h, doses.latents)
         amounts = doses.amounts[:, None, None].expand_as(at)
         return s.decode(z.scatter(2, at, amounts.to(z)))
@@ -127,12 +180,25 @@ class Only(ThroughSAE):
     "Keep nothing but the latent: h' = decode(z with z_f = amount and zeros elsewhere)."
     linear_decoder = True
 
-    def definition(self, s, h, latent, amount):
+    def definition(
+        self,
+        s,  # an LM with an SAE
+        h,  # [..., d_model] residuals, of which only the shape matters
+        latent,  # its index
+        amount,  # activation
+    ) -> torch.Tensor:  # [..., d_model]
+        "What the latent alone decodes to, at `amount`."
         z = torch.zeros_like(s.encode(h))
         z[..., latent] = amount
         return s.decode(z)
 
-    def change(self, s, h, doses):
+    def change(
+        self,
+        s,  # an LM with an SAE
+        h,  # [rows or 1, n, d_model] residuals, of which only the shape matters
+        doses,  # one per row
+    ) -> torch.Tensor:  # [rows, n, d_model]
+        "The same for one dose per row, of an SAE with a linear decoder."
         nothing = torch.zeros_like(s.encode(h[:1, :1]))
         step = doses.amounts[:, None, None]*doses.vectors[:, None]
         return (s.decode(nothing).float() + step).expand(-1, h.shape[1], -1)
@@ -220,8 +286,12 @@ class BatchEdit:
 # %% ../../nbs/steering/interventions.ipynb #e417de1e
 @patch
 @torch.no_grad()
-def __call__(self: BatchEdit, h, rows):
-    "Edit residuals [batch, n, d_model] of rows with the numbers `rows` [batch]; NaN where it overflows."
+def __call__(
+    self: BatchEdit,
+    h,  # [batch, n, d_model] residuals
+    rows,  # [batch] numbers of the rows, each with its own dose
+) -> torch.Tensor:  # [batch, n, d_model]; NaN in rows where it overflows
+    "Edit residuals, every row with its own dose."
     doses = self.doses.rows(rows)
     x = h.float()
     new = self.intervention.change(self.s, x, doses).float()

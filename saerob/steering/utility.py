@@ -346,16 +346,24 @@ class Utility:
     kinds: pd.DataFrame | None = None  # from `latent_kinds`: form latents and content latents
 
     @cached_property
-    def scores(self): return steering_scores(self.texts)
+    def scores(self) -> pd.DataFrame:
+        "A row per condition and latent, see `steering_scores`."
+        return steering_scores(self.texts)
 
     @cached_property
-    def dose_response(self): return dose_response(self.texts)
+    def dose_response(self) -> pd.DataFrame:
+        "A row per condition, latent and factor, see `dose_response`."
+        return dose_response(self.texts)
 
     @property
-    def summary(self): return utility_summary(self.scores)
+    def summary(self) -> pd.DataFrame:
+        "Means over latents with intervals, see `utility_summary`."
+        return utility_summary(self.scores)
 
     @property
-    def outcome(self): return steering_outcome(self.scores)
+    def outcome(self) -> pd.DataFrame:
+        "What a latent's score adds to its controls, see `steering_outcome`."
+        return steering_outcome(self.scores)
 
     def __repr__(self):
         t = self.texts

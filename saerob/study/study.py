@@ -95,7 +95,9 @@ def read_stats(shared,  # a `SharedInputs`
     return {name: load_stats(kept(name), s) for name, s in shared.subjects.items()}
 
 # %% ../../nbs/study/study.ipynb #f00f3da7
-def draw_windows(shared) -> dict:  # name to `Windows`
+def draw_windows(
+    shared,  # a `SharedInputs`, whose sample is drawn
+) -> dict:  # name to `Windows`
     "The windows of the sampled latents, from one pass over the corpus."
     contexts = corpus_contexts(shared.lm, n_contexts=shared.size.n_contexts)
     subjects = {name: shared.subjects[name] for name in shared.sample}
@@ -114,7 +116,9 @@ def token_table(shared,  # a `SharedInputs`
     return every_token(shared.lm, pairs().x1[i], tokens=tokens)
 
 
-def token_tables(shared) -> list:  # of (`TokenTable`, residual of the unrelated text at the readout)
+def token_tables(
+    shared,  # a `SharedInputs`
+) -> list:  # of (`TokenTable`, residual of the unrelated text at the readout)
     "Per text, what every token does to it, and what it could be turned into."
     tables = []
     for i, other in enumerate(pairs().x2[:shared.size.n_texts]):
@@ -141,16 +145,33 @@ class SharedInputs:
         self.sample = {}  # name to the latents that are measured, as `choose_sample` gives them
         self.descriptions = {}  # name to {latent: what the judge says of it}
 
-    def place(self, name): return self.folder/quote(name, safe="")  # any name is a safe folder
+    def place(
+        self,
+        name,  # of the SAE
+    ) -> Path:  # any name is a safe folder
+        "The folder of an SAE's records."
+        return self.folder/quote(name, safe="")
+
     @cached_property
-    def stats(self): return read_stats(self)
+    def stats(self) -> dict:  # name to `LatentStats`
+        "What the latents do on the reference corpus, see `read_stats`."
+        return read_stats(self)
+
     @cached_property
-    def windows(self): return draw_windows(self)
+    def windows(self) -> dict:  # name to `Windows`
+        "The windows of the sampled latents, see `draw_windows`; the sample must be drawn."
+        return draw_windows(self)
+
     @cached_property
-    def tables(self): return token_tables(self)
+    def tables(self) -> list:  # of pairs
+        "What every token does to the texts, see `token_tables`."
+        return token_tables(self)
 
 # %% ../../nbs/study/study.ipynb #69cdd659
-def measure_scores(shared: SharedInputs, name: str) -> pd.DataFrame:  # index latent
+def measure_scores(
+    shared: SharedInputs,  # what is computed once for all SAEs
+    name: str,  # of the SAE
+) -> pd.DataFrame:  # index latent
     "Scores of the latents that the study will measure; this is also where the sample is drawn."
     s = shared.subjects[name]
     stats = shared.stats[name]
@@ -162,7 +183,10 @@ def measure_scores(shared: SharedInputs, name: str) -> pd.DataFrame:  # index la
     return sample.join([scored[columns], inputs, unembedding_alignment(s, sample.index)])
 
 # %% ../../nbs/study/study.ipynb #d5bb2e66
-def measure_robustness(shared: SharedInputs, name: str) -> pd.DataFrame:  # index text
+def measure_robustness(
+    shared: SharedInputs,  # what is computed once for all SAEs
+    name: str,  # of the SAE
+) -> pd.DataFrame:  # index text
     "The exact worst one-token suffix of every text."
     s = shared.subjects[name]
     rows = [dict(text=i, **worst_case(s, table, unrelated)._asdict())
@@ -170,7 +194,10 @@ def measure_robustness(shared: SharedInputs, name: str) -> pd.DataFrame:  # inde
     return pd.DataFrame(rows).set_index("text")
 
 
-def measure_retention(shared: SharedInputs, name: str) -> pd.DataFrame:  # index latent
+def measure_retention(
+    shared: SharedInputs,  # what is computed once for all SAEs
+    name: str,  # of the SAE, whose sample is drawn
+) -> pd.DataFrame:  # index latent
     "What is left of each latent's activation on its own texts."
     latents = shared.sample[name].index
     return retention(shared.subjects[name], latents, shared.stats[name], seed=shared.seed)
@@ -182,12 +209,17 @@ JUDGED = dict(accuracy="judge_accuracy", balanced_accuracy="judge_balanced_accur
               description="description", note="judge_note")
 
 
-def asks(judge) -> bool:
+def asks(
+    judge,  # such as `OfflineJudge()`
+) -> bool:
     "Can this judge be asked anything, as an LLM can?"
     return hasattr(judge, "ask")
 
 
-def measure_interpretability(shared: SharedInputs, name: str) -> pd.DataFrame:  # index latent
+def measure_interpretability(
+    shared: SharedInputs,  # what is computed once for all SAEs
+    name: str,  # of the SAE, whose sample is drawn
+) -> pd.DataFrame:  # index latent
     "Detection of held-out windows, without an LLM; and by the judge, where it can be asked."
     s, drawn = shared.subjects[name], shared.windows[name]
     latents = shared.sample[name].index.tolist()
@@ -208,7 +240,10 @@ def told_concepts(shared: SharedInputs,  # what the SAEs share
     return {latent: replace(c, description=told.get(latent) or c.description) for latent, c in known.items()}
 
 
-def measure_utility(shared: SharedInputs, name: str) -> pd.DataFrame:  # one row per rated text
+def measure_utility(
+    shared: SharedInputs,  # what is computed once for all SAEs
+    name: str,  # of the SAE, whose sample is drawn
+) -> pd.DataFrame:  # one row per rated text
     "Texts steered with the sampled latents, rated for their own concept and for another's; unsteered ones."
     size = shared.size
     sample = shared.sample[name]
@@ -225,7 +260,9 @@ MEASURES = dict(scores=measure_scores, robustness=measure_robustness, retention=
                 interpretability=measure_interpretability, utility=measure_utility)
 
 # %% ../../nbs/study/study.ipynb #d3f91745
-def default_subjects(p: Preset) -> dict:  # name to `Subject`
+def default_subjects(
+    p: Preset,  # how much to run, and on what
+) -> dict:  # name to `Subject`
     "The SAEs of a preset, the LM in bfloat16. Raises `SubjectError` where its grid has not been trained."
     if p.study_saes:
         lm = Subject.load(dtype="bfloat16")
@@ -265,7 +302,11 @@ def measure_part(shared: SharedInputs,  # what the SAEs share
         if part == "interpretability": keep_descriptions(shared, name, rows)
 
 # %% ../../nbs/study/study.ipynb #91bfecec
-def keep_descriptions(shared, name, rows):
+def keep_descriptions(
+    shared,  # what is computed once for all SAEs; its descriptions are added to
+    name,  # of the SAE
+    rows,  # dicts with latent and description, as a judge's records hold them
+) -> None:
     "Remember what the judge said of latents, for the rating of texts."
     said = {row["latent"]: row["description"] for row in rows if row.get("description")}
     shared.descriptions[name] = said
@@ -367,7 +408,9 @@ def measure_shared(shared: SharedInputs,  # what the SAEs share
         if why: print(f"{name} is left out: {why}")
 
 
-def lacks_tables(shared: SharedInputs) -> bool:
+def lacks_tables(
+    shared: SharedInputs,  # what is computed once for all SAEs
+) -> bool:
     "Is there an SAE whose robustness is not recorded?"
     paths = [shared.place(name)/"records.jsonl" for name in shared.subjects]
     return not all(path.exists() and "robustness" in [row["key"] for row in parse_records(path).rows]
