@@ -65,6 +65,7 @@ def latents_figure(
     fig, ax = plt.subplots(figsize=(6.2, 2.6), layout="constrained")
     sns.histplot(table, x="retention_rate", hue="kind", bins=np.linspace(0, 1, 11), multiple="stack",
                  palette="colorblind", ax=ax)
+    ax.yaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="share of edits after which a latent is still active", ylabel="latents")
     sns.despine(ax=ax)
     return fig

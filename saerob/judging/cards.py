@@ -77,7 +77,8 @@ def strongest_texts(
     "The texts in which latents are most active, token by token, with their activations there."
     stats = stats_for(s, stats)
     n = whole(n, "n", low=0)
-    ids = stats.contexts(s).ids
+    contexts = stats.contexts(s)
+    ids = contexts.ids
     found = {}
     for latent in latent_indices(s, latents).tolist():
         places = stats.places(latent)[:n]
@@ -87,7 +88,8 @@ def strongest_texts(
         rows = ids[[row for row, _ in places], :end]
         z = s.encode(s.resid(rows.to(s.device), pos=None))[..., latent].float().cpu().numpy()
         for i, (row, column) in enumerate(places):
-            span = slice(max(1, column - window), min(end, column + window + 1))
+            written = int(contexts.mask[row].nonzero().max()) + 1  # padding lies behind
+            span = slice(max(1, column - window), min(written, column + window + 1))
             words = s.tokenizer.batch_decode(ids[row, span, None])
             found[latent].append(_shown_tokens(words, z[i, span], stats.table.max_activation[latent]))
     return found

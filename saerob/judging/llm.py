@@ -376,6 +376,7 @@ def ask(
 ) -> pd.DataFrame:  # text, finish (as the server says), note (why there is no answer, or "")
     "Ask what has not been answered before. Called again, it asks only what failed or could not be read."
     if isinstance(prompts, str): raise ValueError("prompts must be a list of texts, not one text.")
+    prompts = list(prompts)
     for p in prompts:
         if isinstance(p, (str, list, tuple)): continue
         raise ValueError(f"a prompt must be a text, or a list of messages: it is {p!r:.60}.")
@@ -425,9 +426,10 @@ def rate(
     concepts,  # the `Concept` that each is to show
 ) -> pd.DataFrame:  # concept, instruction, fluency: 0, 1, 2 (NaN: missing); note (what is missing, and why)
     "Rate texts, three requests each. An empty text gets 0 throughout and is not sent."
-    rows = [dict.fromkeys(ASPECTS, np.nan) | dict(note=[]) for _ in texts]
+    given = judged_rows(texts, instructions, concepts)
+    rows = [dict.fromkeys(ASPECTS, np.nan) | dict(note=[]) for _ in given.texts]
     todo = []
-    for row, text, instruction, concept in zip(rows, *judged_rows(texts, instructions, concepts)):
+    for row, text, instruction, concept in zip(rows, *given):
         if not text.strip():
             row |= dict.fromkeys(ASPECTS, 0.) | dict(note=[EMPTY])
             continue

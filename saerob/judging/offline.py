@@ -209,7 +209,7 @@ def instruction_similarities(
 NEUTRAL_REQUEST = "Write a few sentences."
 
 def _fast_dtype() -> str:
-    "bfloat16 where the processor multiplies it: twice as fast; the NLL differs by less than 0.01 nats."
+    "bfloat16 where the processor multiplies it; the NLL differs by less than 0.01 nats."
     quick = torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
     return "bfloat16" if quick else "float32"
 
@@ -281,6 +281,8 @@ def fit_rating_scale(
     values = x[list(measures)].to_numpy(float)
     mean = values.mean(0)
     sd = values.std(0)
+    same = [name for name, spread in zip(measures, sd) if not spread > 0]
+    if same: raise ValueError(f"{same[0]} must differ between the texts: it is the same, or missing.")
     start = np.zeros(len(mean) + 2)
     v = minimize(_penalised_loss, start, args=((values - mean)/sd, levels, ridge)).x
     weights = v[:-2]/sd
@@ -491,12 +493,14 @@ def measures(
     instructions,  # what each answers to
     concepts,  # the `Concept` that each is to show
     aspects=ASPECTS,  # those that numbers are wanted for
+    encoded: dict | None = None,  # text to passage vectors, where the texts have been embedded already
 ) -> pd.DataFrame:  # one row per text, columns as in `MEASURES`; NaN: empty text, unknown concept
     "The numbers behind the ratings."
     texts, instructions, concepts = judged_rows(texts, instructions, concepts)
     different = [t for t in dict.fromkeys(texts) if t.strip()]
     out = pd.DataFrame(index=range(len(texts)))
-    encoded = _passage_vectors(different) if {"concept", "instruction"} & set(aspects) else {}
+    if encoded is None:
+        encoded = _passage_vectors(different) if {"concept", "instruction"} & set(aspects) else {}
     if "concept" in aspects:
         rows = [self._concept_measures(t, encoded.get(t), c) for t, c in zip(texts, concepts)]
         out[list(MEASURES["concept"])] = rows
@@ -511,9 +515,9 @@ def measures(
 
 # %% ../../nbs/judging/offline.ipynb #1cd83d6e
 @patch
-def _concept_ratings(self: OfflineJudge, texts: list, concepts: list) -> pd.DataFrame:
+def _concept_ratings(self: OfflineJudge, texts: list, concepts: list, encoded=None) -> pd.DataFrame:
     "Both ratings of the concept; missing for an empty text, and where nothing counts as known."
-    encoded = _passage_vectors([t for t in dict.fromkeys(texts) if t.strip()])
+    if encoded is None: encoded = _passage_vectors([t for t in dict.fromkeys(texts) if t.strip()])
     rows = []
     for text, concept in zip(texts, concepts):
         known = self.known(concept)
@@ -541,8 +545,9 @@ def rate(
 ) -> pd.DataFrame:  # concept, instruction, fluency in [0, 2] (NaN: missing), note, concept_lens, the numbers
     "Rate texts. An empty text gets 0 throughout; a concept of which nothing is known, a missing rating."
     texts, instructions, concepts = judged_rows(texts, instructions, concepts)
-    numbers = self.measures(texts, instructions, concepts)
-    found = self._concept_ratings(texts, concepts)
+    encoded = _passage_vectors([t for t in dict.fromkeys(texts) if t.strip()])
+    numbers = self.measures(texts, instructions, concepts, encoded=encoded)
+    found = self._concept_ratings(texts, concepts, encoded)
     ratings = found[["concept"]].copy()
     for aspect in ("instruction", "fluency"):
         reach = self.scales[aspect](numbers)

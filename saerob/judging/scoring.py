@@ -21,6 +21,7 @@ from fastcore.basics import patch
 from ..core.assets import minilm
 from ..core.statistics import auroc, balanced_accuracy, mean_interval
 from .detection import DetectionProtocol, Windows, separate, windows
+from .offline import _unit
 from ..model.contexts import Contexts
 from ..model.subject import Subject
 
@@ -132,8 +133,6 @@ def window_encoder(
     return WindowEncoder(device=device)
 
 # %% ../../nbs/judging/scoring.ipynb #ebea28fa
-def _unit(x): return x/np.linalg.norm(x, axis=-1, keepdims=True).clip(1e-9)
-
 class Examples(NamedTuple):
     "What windows are compared with."
     centre: np.ndarray  # [n, d] states of the centre words

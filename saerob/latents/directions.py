@@ -155,15 +155,18 @@ class Direction:
         return fingerprint(dict(vector=self.vector.detach().float().cpu(), unit=numbers))
 
 # %% ../../nbs/latents/directions.ipynb #fc89df56
-def _residuals(s, texts, chunk=32):
-    "Block L's outputs for all tokens but BOS and massive activations: [n_tokens, d_model]."
-    rows = [s.tokens(t)[0].tolist() for t in texts]
+def _block_outputs(s, rows, chunk=32):
+    "Block L's outputs for rows of token ids of different lengths: a list of [n, d_model], float32."
     n = max(map(len, rows))
     pad = s.tokenizer.eos_token_id or 0
     ids = torch.tensor([r + [pad]*(n - len(r)) for r in rows], device=s.device)
     h = s.resid(ids, pos=None, chunk=chunk)
+    return [x[:len(r)].float() for x, r in zip(h, rows)]
+
+def _residuals(s, texts):
+    "Block L's outputs for all tokens but BOS and massive activations: [n_tokens, d_model]."
     first = int(s.bos_id is not None)
-    h = torch.cat([x[first:len(r)].float() for x, r in zip(h, rows)])
+    h = torch.cat([h[first:] for h in _block_outputs(s, [s.tokens(t)[0].tolist() for t in texts])])
     return h[without_massive(h)]
 
 def diffmean(

@@ -296,7 +296,7 @@ def make_grid(
     for row in rows:
         if row not in known:
             raise ValueError(f"the grid has no row {row}; it has {', '.join(map(str, known))}.")
-    torch.set_flush_denormal(True)  # denormal numbers halve a CPU's speed
+    torch.set_flush_denormal(True)  # denormal numbers slow a CPU down
     for part in plan.by_block().values():
         claim_folder(part)
         stream, about = grid_stream(part)

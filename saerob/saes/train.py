@@ -467,7 +467,7 @@ def make_saes(
     to: str|Path|None=None,  # where to; None: data/saes
 ) -> pd.DataFrame:  # quality per architecture
     "Train the shipped SAEs and measure them; resumable. Writes a folder per SAE, and two tables."
-    torch.set_flush_denormal(True)  # Adam's moments of idle latents get denormal: half the speed
+    torch.set_flush_denormal(True)  # Adam's moments of idle latents get denormal, which slows a CPU down
     to = Path(to or data_path("saes"))
     s = Subject.load(layer=plan.layer, dtype="bfloat16")
     text = training_corpus(s, plan.blocks)

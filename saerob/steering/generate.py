@@ -17,7 +17,7 @@ from ..core.checks import not_empty, number, one_of, text, whole
 from ..core.checks import texts as checked_texts
 from ..core.records import Run, hash_of
 from ..latents.activations import latent_indices, latent_stats
-from ..latents.directions import Direction, decoder_rows, row_seed
+from ..latents.directions import Direction, _block_outputs, decoder_rows, row_seed
 from ..model.generation import distinct, mean_nll, prompt_ids
 from ..model.subject import Subject, SubjectError
 from .interventions import Add, BatchEdit, Doses, Intervention
@@ -329,15 +329,6 @@ def steer_baseline(
     finally: hook.remove()
     return [s.text(r) for r in y[:, ids.shape[1]:]]
 
-# %% ../../nbs/steering/generate.ipynb #386bbe06
-def _block_outputs(s, rows, chunk=32):
-    "Block L's outputs for rows of token ids of different lengths: a list of [n, d_model], float32."
-    n = max(map(len, rows))
-    pad = s.tokenizer.eos_token_id or 0
-    ids = torch.tensor([r + [pad]*(n - len(r)) for r in rows], device=s.device)
-    h = s.resid(ids, pos=None, chunk=chunk)
-    return [x[:len(r)].float() for x, r in zip(h, rows)]
-
 # %% ../../nbs/steering/generate.ipynb #f71b9b0b
 def _check_steered(df, directions):
     "Refuse what is no table from `steer`, and directions that are not handed in. Raises ValueError."
@@ -399,7 +390,8 @@ def _kl_of_rows(s, rows, plain, ids, intervention):
     h, below = s.at_hook(ids)
     edited = edit(h.expand(len(rows), -1, -1), torch.arange(len(rows), device=s.device))
     new = s.logits_from(edited, below=below).log_softmax(-1)
-    base = s.logits(plain).log_softmax(-1)
+    same = torch.equal(plain, ids)  # a prompting is put in other words than the plain prompt
+    base = (s.logits_from(h, below=below) if same else s.logits(plain)).log_softmax(-1)
     return (new.exp()*(new - base)).sum(-1).tolist()
 
 # %% ../../nbs/steering/generate.ipynb #13ec2d84

@@ -250,7 +250,9 @@ def require_linear_decoder(
     "Raises `SubjectError` where decoding is not a sum of decoder rows, as when an SAE rescales at run time."
     z = s.encode(h[None])[0].float()
     active = z.nonzero()[:, 0]
-    if not len(active): return
+    if not len(active):  # nothing is active there: try the first latents
+        active = torch.arange(min(8, len(z)), device=z.device)
+        z = z.index_fill(0, active, 1.)
     nothing = s.decode(torch.zeros_like(z)[None])[0].float()
     decoded = s.decode(z[None])[0].float()
     error = decoded - nothing - z[active] @ decoder_rows(s, active)

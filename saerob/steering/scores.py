@@ -123,7 +123,10 @@ def steering_amounts(
     if len(factors) not in (1, len(latents)):
         raise ValueError(f"{len(factors)} factors were given for {len(latents)} latents: give one, or all.")
     factors = factors.expand(len(latents))
-    if unit == "prefix": return factors*p.z.max()
+    if unit == "prefix":
+        most = p.z.max()
+        if not most > 0: raise ValueError("no latent is active at the end of this prefix: use another unit.")
+        return factors*most
     stats = stats_for(p.s, stats)
     if unit == "max":
         most = torch.tensor(stats.table.max_activation.values, dtype=torch.float32, device=p.s.device)
@@ -199,6 +202,7 @@ def _score_table(latents, columns, found, doses, stats):
     df = pd.DataFrame(columns, index=pd.Index(latents.tolist(), name="latent"))
     kept = ("next_token", "c_base", "p_base")
     df.loc[found["broken"], [c for c in df if not c.startswith(kept)]] = np.nan
+    df.loc[found["broken"], "next_token"] = -1
     most = stats.table.max_activation.reindex(df.index).values
     length = doses.amounts*doses.vectors.norm(dim=-1)
     return df.assign(length=length.tolist(), max_activation=most, dead=most == 0, broken=found["broken"])
@@ -241,8 +245,9 @@ def delta_token_confidence(
 ) -> pd.DataFrame:  # index latent; see below
     """Δ Token Confidence of latents (Wang et al. 2025, section 4); negative: the LM becomes surer.
 
-    Columns: delta_c, c_int and c_base (after and before), delta_entropy and kl, all in nats, next_token (id),
-    length of the step in the residual stream, max_activation, dead, broken."""
+    Columns: delta_c, c_int and c_base (after and before), delta_entropy and kl, all in nats,
+    next_token (id; -1 where broken), length of the step in the residual stream, max_activation, dead,
+    broken."""
     return latent_scores(s, latents, alpha, unit, k, prefix, intervention, stats, 0, chunk)
 
 # %% ../../nbs/steering/scores.ipynb #90d02494

@@ -129,12 +129,20 @@ def _gain_row(v, rule, splits, sizes, quantiles, draws, seed):
     sets, names = candidate_sets(v, rule.ends, sizes, quantiles)
     found = _selected(sets, splits)
     null = _selected(_random_sets(names, len(v), draws, seed), splits).gain
-    low, high = np.quantile(null, [.025, .975])
+    beside = _beside_null(float(found.gain), null)
     chosen = dict.fromkeys(f"{names[i][1]} {names[i][0]}" for i in found.best)
-    return dict(baseline=float(found.score - found.gain), score=float(found.score), gain=float(found.gain),
-                null_gain=null.mean(), null_low=low, null_high=high, excess=float(found.gain) - null.mean(),
-                p=(1 + (null >= found.gain - 1e-12).sum())/(draws + 1),
+    return dict(baseline=float(found.score - found.gain), score=float(found.score), **beside,
                 size=np.mean([sets[i].sum() for i in found.best]), sets=", ".join(chosen), null_draws=null)
+
+def _beside_null(gain, null):
+    "A gain beside what random numbers gain [draws]; all but the gain is NaN where either is unknown."
+    null = null[~np.isnan(null)]
+    unknown = dict.fromkeys(("null_gain", "null_low", "null_high", "excess", "p"), np.nan)
+    if np.isnan(gain) or not len(null): return dict(gain=gain) | unknown
+    low, high = np.quantile(null, [.025, .975])
+    p = (1 + (null >= gain - 1e-12).sum())/(len(null) + 1)
+    found = dict(gain=gain, null_gain=null.mean(), null_low=low, null_high=high)
+    return found | dict(excess=gain - null.mean(), p=p)
 
 # %% ../../nbs/steering/selection.ipynb #447110da
 def selection_gain(
@@ -169,12 +177,10 @@ def pooled_selection(
     "Selection over several SAEs: mean gain, its interval over SAEs, and what random numbers gain on average."
     rows = []
     for (choice, rule), d in pd.concat(tables.values()).groupby(["choice", "rule"], sort=False):
-        null = np.mean(list(d.null_draws), 0)
         gain = mean_interval(d.gain)
-        low, high = np.quantile(null, [.025, .975])
-        p = (1 + (null >= gain.value - 1e-12).sum())/(len(null) + 1)
+        d = d[d.gain.notna()]  # an SAE without a rated latent says nothing of the gain, nor of the null
+        null = np.mean(list(d.null_draws), 0) if len(d) else np.array([])
+        beside = _beside_null(gain.value, null)
         row = dict(choice=choice, rule=rule, saes=len(d), baseline=d.baseline.mean(), score=d.score.mean())
-        row |= dict(gain=gain.value, low=gain.low, high=gain.high)
-        row |= dict(null_gain=null.mean(), null_low=low, null_high=high)
-        rows.append(row | dict(excess=gain.value - null.mean(), p=p))
+        rows.append(row | dict(gain=gain.value, low=gain.low, high=gain.high) | beside)
     return pd.DataFrame(rows)

@@ -27,7 +27,7 @@ from ..judging.concepts import ASPECTS, Concept, concepts_of, latent_kinds
 from ..latents.activations import LatentStats, latent_indices, stats_for
 from ..latents.directions import diffmean, random_direction
 from ..model.subject import Subject, SubjectError
-from .generate import FACTORS, Prompting, growing_batches, steer
+from .generate import FACTORS, Prompting, _recorded, growing_batches, steer
 
 # %% ../../nbs/steering/utility.ipynb #44998e22
 def harmonic_mean(
@@ -94,8 +94,10 @@ def _stand_in(s, condition, latent, concepts, stats, snippets, seed):
 def _concepts_for(s, latents, concepts, stats):
     "The concepts that were given, or those of the corpus. Raises ValueError for a latent without one."
     concepts = concepts or concepts_of(s, latents, stats)
-    missing = [latent for latent in latents if latent not in concepts]
-    if missing: raise ValueError(f"concepts has none for latent {missing[0]}: give one for every latent.")
+    for latent in latents:
+        if latent not in concepts:
+            raise ValueError(f"concepts has none for latent {latent}: give one for every latent.")
+        kind_of(concepts[latent], f"the concept of latent {latent}", Concept, "Concept('the sea')")
     return concepts
 
 # %% ../../nbs/steering/utility.ipynb #ebb8b721
@@ -182,11 +184,6 @@ def _rate_all(judge, todo, concepts, batch, run):
     bar.close()
     return found
 
-def _ratings_on_disk(run):
-    "Ratings that a run holds already, by key."
-    if run is None or not len(run): return {}
-    return {r.pop("key"): r for r in run.frame().to_dict("records")}
-
 # %% ../../nbs/steering/utility.ipynb #1d5776de
 def rate_texts(
     texts: pd.DataFrame,  # from `write_texts`
@@ -200,7 +197,7 @@ def rate_texts(
     run = None
     if folder is not None: run = Run(folder, dict(ratings="each text for a concept"), None, judge.identity())
     try:
-        done = _ratings_on_disk(run)
+        done = _recorded(run)
         todo = texts.reset_index(drop=True).assign(key=keys).drop_duplicates("key")
         todo = todo[~todo.key.isin(list(done))].sort_values(["prompt", "text"], kind="stable")
         done |= _rate_all(judge, todo, concepts, whole(batch, "batch", low=1), run)
@@ -400,14 +397,6 @@ def _check_judge(judge):
     if all(hasattr(judge, name) for name in ("rate", "identity")): return
     raise ValueError(f"judge must be a judge, such as OfflineJudge(s) or LLMJudge(…): it is {judge!r}.")
 
-def _checked_concepts(s, latents, concepts, stats):
-    "The concepts of latents. Raises ValueError where one is missing."
-    concepts = concepts or concepts_of(s, latents, stats)
-    for latent in latents:
-        if latent not in concepts: raise ValueError(f"latent {latent} has no concept to be rated for.")
-        kind_of(concepts[latent], f"the concept of latent {latent}", Concept, "Concept('the sea')")
-    return concepts
-
 # %% ../../nbs/steering/utility.ipynb #feae3c31
 def utility(
     s: Subject,  # an LM with an SAE
@@ -427,7 +416,7 @@ def utility(
     prompts = [prompts] if isinstance(prompts, str) else list(dict.fromkeys(prompts))
     split_instructions(len(prompts))
     live = _live(latents, stats)
-    concepts = _checked_concepts(s, live, concepts, stats)
+    concepts = _concepts_for(s, live, concepts, stats)
     texts_folder = None if folder is None else Path(folder)/"texts"
     ratings_folder = None if folder is None else Path(folder)/"ratings"
     options |= dict(stats=stats, folder=texts_folder)

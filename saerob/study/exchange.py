@@ -109,18 +109,22 @@ def read_axbench(
     return pd.DataFrame(rows).assign(examples=[shown.get(row["concept_id"], ()) for row in rows])
 
 # %% ../../nbs/study/exchange.ipynb #ed5d41dc
+def _of_one_sae(table, sae):
+    "Concepts of one SAE, the first of each latent. Raises ValueError where it is not said which SAE."
+    there = sorted(set(table.sae))
+    sae = there[0] if sae is None and len(there) == 1 else sae
+    if sae not in there:
+        raise ValueError(f"these concepts are of {', '.join(there)}: name one of them as sae.")
+    return table[table.sae == sae].drop_duplicates("latent")
+
 def axbench_concepts(
     table: pd.DataFrame,  # from `read_axbench`
     sae: str | None = None,  # the Neuronpedia id of the subject's SAE; default: the only one of the table
     n_examples: int = 20,  # texts per concept, at most
 ) -> dict:  # latent to `Concept`
     "Concepts for `utility`. Raises ValueError where the SAE is not the one that the concepts are of."
-    there = sorted(set(table.sae))
-    sae = there[0] if sae is None and len(there) == 1 else sae
-    if sae not in there:
-        raise ValueError(f"these concepts are of {', '.join(there)}: name one of them as sae.")
     n = whole(n_examples, "n_examples", 0)
-    own = table[table.sae == sae]
+    own = _of_one_sae(table, sae)
     return {int(r.latent): Concept(f"latent {r.latent}", r.concept, r.examples[:n]) for r in own.itertuples()}
 
 # %% ../../nbs/study/exchange.ipynb #08254839
@@ -143,9 +147,9 @@ AXBENCH_METHODS = {"latent": "saerobSAE", "DiffMean": "DiffMean", "prompting": "
 RATINGS = dict(lm_judge_rating="score", relevance_concept_ratings="concept",
                relevance_instruction_ratings="instruction", fluency_ratings="fluency")
 
-def _numbered(texts: pd.DataFrame, concepts: pd.DataFrame) -> pd.DataFrame:
+def _numbered(texts: pd.DataFrame, concepts: pd.DataFrame, sae: str | None) -> pd.DataFrame:
     "Texts with AxBench's numbers for concepts and instructions, and each factor for those without one."
-    known = concepts.drop_duplicates("latent").set_index("latent")
+    known = _of_one_sae(concepts, sae).set_index("latent")
     texts = texts[texts.condition.isin(list(AXBENCH_METHODS)) & texts.latent.isin(known.index)]
     if texts.empty: raise ValueError("none of these texts is for a latent that AxBench has a concept of.")
     factors = sorted(texts.factor[texts.condition == "latent"].unique())
@@ -164,9 +168,10 @@ AXBENCH_KEYS = ["concept_id", "input_concept", "sae_link", "sae_id", "input_id",
 def axbench_table(
     u: Utility,  # from `utility`, or anything with its `texts`
     concepts: pd.DataFrame,  # from `read_axbench`
+    sae: str | None = None,  # as for `axbench_concepts`
 ) -> pd.DataFrame:  # `AXBENCH_KEYS`, dataset_name, input, steered_input, and three columns per method
     "Steered texts as AxBench's `steering_data.parquet`. Raises ValueError where no latent has a concept."
-    d = _numbered(u.texts, concepts).rename(columns=dict(prompt="original_prompt"))
+    d = _numbered(u.texts, concepts, sae).rename(columns=dict(prompt="original_prompt"))
     perplexity = np.exp(d.nll) if "nll" in d else pd.Series(np.nan, d.index)
     d = d.assign(method=d.condition.map(AXBENCH_METHODS), perplexity=perplexity)
     values = dict(text="steered_generation", perplexity="perplexity", strength="strength")
@@ -189,9 +194,10 @@ def _ratings_of(d: pd.DataFrame) -> dict:
 def axbench_ratings(
     u: Utility,  # from `utility`
     concepts: pd.DataFrame,  # from `read_axbench`
+    sae: str | None = None,  # as for `axbench_concepts`
 ) -> list:  # of dicts: concept_id, results by AxBench's evaluator and method
     "Ratings as the lines of AxBench's `steering.jsonl`. Raises ValueError where no latent has a concept."
-    d = _numbered(u.texts, concepts)
+    d = _numbered(u.texts, concepts, sae)
     lines = []
     for concept_id, own in d.groupby("concept_id"):
         found = {AXBENCH_METHODS[condition]: _ratings_of(part.sort_values(["factor", "input_id"]))
@@ -203,10 +209,11 @@ def export_axbench(
     u: Utility,  # from `utility`
     concepts: pd.DataFrame,  # from `read_axbench`
     folder: str | Path,  # inference/ and evaluate/ are made in it
+    sae: str | None = None,  # as for `axbench_concepts`
 ) -> list:  # of the two files
     "Write texts and ratings as AxBench does. Raises ValueError where no latent has a concept."
-    table = axbench_table(u, concepts)
-    lines = "".join(json.dumps(line) + "\n" for line in axbench_ratings(u, concepts))
+    table = axbench_table(u, concepts, sae)
+    lines = "".join(json.dumps(line) + "\n" for line in axbench_ratings(u, concepts, sae))
     paths = [Path(folder)/"inference"/"steering_data.parquet", Path(folder)/"evaluate"/"steering.jsonl"]
     for path in paths: path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(paths[0]) as draft: table.to_parquet(draft)

@@ -203,7 +203,7 @@ def measure_retention(
     return retention(shared.subjects[name], latents, shared.stats[name], seed=shared.seed)
 
 # %% ../../nbs/study/study.ipynb #e9c317a4
-DETECTION_COLUMNS = ["auroc_corpus", "auroc_mismatched", "auroc_hard_negatives", "auroc", "accuracy",
+DETECTION_COLUMNS = ["auroc_corpus", "auroc_mismatched", "auroc", "accuracy",
                      "balanced_accuracy", "n_active_tokens", "note"]
 JUDGED = dict(accuracy="judge_accuracy", balanced_accuracy="judge_balanced_accuracy",
               description="description", note="judge_note")
