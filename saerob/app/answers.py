@@ -66,7 +66,7 @@ def latents_changed(s,  # the subject
                     n: int = 3,  # latents that are named
                    ) -> dict:  # active, lost, gained; bars: for the figure
     "How the set of active latents changed, in words."
-    from saerob.app.figures import latent_names, strongest_bars
+    from saerob.app.figures import latent_labels, strongest_bars
     from saerob.model.readout import read, tokenise
 
     n_read = tokenise(s, r.text, readout).n_read
@@ -75,7 +75,7 @@ def latents_changed(s,  # the subject
     old, new = ({i for i in x.topk(active).indices.tolist() if x[i] > 0} for x in z)
     strongest = dict(lost=sorted(old - new, key=lambda i: -z[0][i].item())[:n],
                      gained=sorted(new - old, key=lambda i: -z[1][i].item())[:n])
-    words = {what: "; ".join(latent_names(s, some, 3)) for what, some in strongest.items() if some}
+    words = {what: "; ".join(latent_labels(s, some, 3)) for what, some in strongest.items() if some}
     bars = strongest_bars(s, _stacked(z), 12)
     return dict(active=active, lost="", gained="") | words | dict(bars=bars.to_dict("records"))
 
