@@ -6,7 +6,7 @@ seconds on that and more.
 Nothing here changes the working tree but the site: what would rewrite notebooks or modules works on a copy.
 """
 
-import argparse, faulthandler, multiprocessing, os, shutil, signal, subprocess, sys, tempfile, time
+import argparse, faulthandler, multiprocessing, os, pkgutil, shutil, signal, subprocess, sys, tempfile, time
 from importlib import import_module
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -21,6 +21,8 @@ LARGE = """
     sentence_transformers pandas scipy.stats sklearn.metrics statsmodels.stats.multitest matplotlib.pyplot
     seaborn
 """.split()
+# Mostly waits for processes that it starts, so it runs beside the others and takes nobody's turn.
+WAITS = "nbs/app/workers.ipynb"
 # What takes longest starts first, so that the workers finish together. The rest follows by name.
 SLOW = """
     app/workers
@@ -106,14 +108,22 @@ def notebook(path):
 
 
 def prepared():
-    "What most notebooks would read and make again is made before they are forked: the LM in two precisions."
+    """What most notebooks would read and make again is made before they are forked.
+
+    All modules, the LM in two precisions with its fingerprints and token shifts, and the sentence encoder.
+    """
+    saerob = import_module("saerob")
+    for module in pkgutil.walk_packages(saerob.__path__, "saerob."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
     import_module("saerob.judging.offline").reference_passages()
-    import_module("saerob.model.loading")
     load = import_module("saerob.model.subject").Subject.load
     subjects = [load(), load(dtype="bfloat16")]
     for s in subjects:
         s.identity()
         s.wordlike  # the tokens that can be typed
+        s.logits(s.tokens("Once read, weights in half precision are kept in float32 as well."))
+        import_module("saerob.attacks.token_shifts").load_shifts(s)
     return subjects
 
 
@@ -199,7 +209,7 @@ def main(workers, only):
     running, results = [], []
     try:
         while todo or running:
-            while todo and len(running) < workers:
+            while todo and sum(job.name != WAITS for job in running) < workers:
                 running.append(Job(*todo.pop(0)))
             wait([job.process.sentinel for job in running], timeout=1)
             for job in [job for job in running if job.finished()]:
