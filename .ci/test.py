@@ -6,7 +6,7 @@ seconds on that and more.
 Nothing here changes the working tree but the site: what would rewrite notebooks or modules works on a copy.
 """
 
-import argparse, faulthandler, multiprocessing, os, pkgutil, shutil, signal, subprocess, sys, tempfile, time
+import argparse, faulthandler, json, multiprocessing, os, pkgutil, shutil, signal, subprocess, sys, tempfile, time
 from importlib import import_module
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -107,6 +107,31 @@ def notebook(path):
     return test_nb(path, skip_flags=get_config().tst_flags.split(), basepath=ROOT)[0]
 
 
+def markdown_of(outputs):
+    "The texts and tables among the outputs of a cell."
+    found = (o["data"].get("text/markdown", "") for o in outputs if "data" in o)
+    return ["".join(text) for text in found if text]
+
+
+def home_page(path):
+    "Run the home page, and compare the texts and tables that it computes with those that stand there."
+    from execnb.shell import CaptureShell
+
+    os.chdir(path.parent)
+    shell, same = CaptureShell(), True
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code" or "#| eval: false" in source:
+            continue
+        now, before = markdown_of(shell.run(source)), markdown_of(cell["outputs"])
+        if shell.exc:
+            raise shell.exc
+        if now != before:
+            print("the tables give", *now, "but the page says", *before, sep="\n")
+            same = False
+    return same
+
+
 def prepared():
     """What most notebooks would read and make again is made before they are forked.
 
@@ -190,6 +215,7 @@ def main(workers, only):
     if gone := [name for name in SLOW if name not in paths]:
         sys.exit(f".ci/test.py: SLOW names {', '.join(gone)}: no such notebook")
     notebooks = {f"nbs/{name}.ipynb": (notebook, paths[name]) for name in [*SLOW, *paths]}
+    notebooks["nbs/index.ipynb"] = (home_page, paths["index"])
     checks = {
         "the site builds, no broken links": (site, "docs"),
         "README.md is nbs/index.ipynb": (site, "readme", "--check"),
