@@ -54,6 +54,8 @@ def _check_plan(plan) -> None:
     for name in ("layer", "seed"): whole(getattr(plan, name), name, 0)
     for name in ("d_sae", "steps", "blocks", "batch", "context"): whole(getattr(plan, name), name, 1)
     if plan.limit is not None: whole(plan.limit, "limit", 1)
+    for name in ("lr_warm_up", "sparsity_warm_up"):
+        if getattr(plan, name) is not None: whole(getattr(plan, name), name, 1, plan.steps)
     number(plan.l2, "l2", 0)
     if number(plan.lr, "lr") <= 0: raise ValueError(f"lr must be above 0: it is {plan.lr}.")
     if plan.texts is None and plan.context != 128:
@@ -91,6 +93,8 @@ class GridPlan:
     limit: int|None = None  # of its texts, how many are read; None: all
     depths: tuple = ()  # further blocks, each with a grid like this one
     l2: float = 0.  # times the sum of the squared weights, added to the loss, see `WeightPenalty`
+    lr_warm_up: int|None = None  # steps until `lr` is reached; None: 100, or a quarter of fewer than 400 steps
+    sparsity_warm_up: int|None = None  # steps until a sparsity penalty is whole; None: a quarter of all
 
     def __post_init__(self): _check_plan(self)
 
@@ -137,7 +141,8 @@ def published_grid(
     "The grid as Wang et al. trained it: the sizes of Gemma-2-2B for every LM, and 5·10⁸ tokens."
     return GridPlan(
         layer=layer, l0s=(50, 80, 160, 320, 520, 820), d_sae=16384, steps=244_000, again=(), lm=lm,
-        batch=2048, lr=3e-4, context=2048, texts="HuggingFaceFW/fineweb:sample-10BT", limit=800_000)
+        batch=2048, lr=3e-4, context=2048, texts="HuggingFaceFW/fineweb:sample-10BT", limit=800_000,
+        lr_warm_up=1000, sparsity_warm_up=5000)
 
 # %% ../../nbs/saes/grid.ipynb #21a33605
 def _save_curves(controllers, members: list, path: Path) -> None:
@@ -162,12 +167,14 @@ def train_row(
         return folders
     steps = plan.steps
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    saes = {m.name: new_sae(arch, m.l0, len(stream.mean), plan.d_sae, seed, steps//4, device) for m in todo}
+    warm_up = plan.sparsity_warm_up or steps//4
+    saes = {m.name: new_sae(arch, m.l0, len(stream.mean), plan.d_sae, seed, warm_up, device) for m in todo}
     if plan.l2:
         for sae in saes.values(): WeightPenalty(sae, plan.l2)
     targets = {m.name: m.l0 for m in todo if "topk" not in arch}
     checkpoints = plan.folder/"checkpoints"/f"{arch}-{seed}"
-    controllers = train(saes, stream, steps, targets, checkpoints, lr=plan.lr, speed=8/steps, start=steps//6)
+    rates = dict(lr=plan.lr, lr_warm_up=plan.lr_warm_up, speed=8/steps, start=steps//6)
+    controllers = train(saes, stream, steps, targets, checkpoints, **rates)
     _save_curves(controllers, todo, plan.folder/f"curves-{arch}-{seed}.csv")
     return [save_inference_sae(saes[m.name], stream, plan.folder/m.name, **about, l0_target=m.l0, seed=seed)
             for m in todo]

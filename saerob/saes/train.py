@@ -283,7 +283,7 @@ class WeightPenalty:
         return out
 
 # %% ../../nbs/saes/train.ipynb #cbfd6ebd
-def _trainer(saes, controllers, stream, steps, folder, hooks, lr, n_checkpoints, mixed):
+def _trainer(saes, controllers, stream, steps, folder, hooks, lr, lr_warm_up, n_checkpoints, mixed):
     "SAELens' trainer of several SAEs, which also writes down the controllers with every checkpoint."
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.multi_sae_trainer import MultiSAETrainer
@@ -299,7 +299,7 @@ def _trainer(saes, controllers, stream, steps, folder, hooks, lr, n_checkpoints,
         mixed = multiplies(torch.bfloat16, device)
     config = SAETrainerConfig(
         total_training_samples=steps*stream.batch, train_batch_size_samples=stream.batch,
-        lr=lr, lr_end=lr/10, lr_warm_up_steps=min(100, steps//4), lr_decay_steps=steps//5,
+        lr=lr, lr_end=lr/10, lr_warm_up_steps=lr_warm_up, lr_decay_steps=steps//5,
         autocast=mixed, device=device,
         dead_feature_window=min(200, max(1, steps//4)),
         n_checkpoints=n_checkpoints if folder else 0, checkpoint_path=str(folder) if folder else None)
@@ -333,6 +333,7 @@ def train(
     folder: str|Path|None=None,  # where checkpoints go; None: none
     hooks: dict|None=None,  # name to key of the stream's batches; None: all read "h"
     lr: float=1e-3,  # Adam's learning rate
+    lr_warm_up: int|None=None,  # steps until it is reached; None: 100, or a quarter of fewer than 400 steps
     n_checkpoints: int=4,  # evenly spread
     mixed: bool|None=None,  # products in bfloat16; None: where the device multiplies it
     **control,  # how penalties are steered: speed, start and every of `SparsityController`
@@ -342,7 +343,9 @@ def train(
     targets = targets or {}
     controllers = {name: SparsityController(sae, targets.get(name), **control) for name, sae in saes.items()}
     steps = whole(steps, "steps", 1)
-    trainer = _trainer(saes, controllers, stream, steps, folder, hooks, lr, n_checkpoints, mixed)
+    if lr_warm_up is None:
+        lr_warm_up = min(100, steps//4)
+    trainer = _trainer(saes, controllers, stream, steps, folder, hooks, lr, lr_warm_up, n_checkpoints, mixed)
     _resume(trainer, controllers, folder)
     stream.seek(trainer.n_training_steps)
     trainer.fit()

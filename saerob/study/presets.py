@@ -169,8 +169,9 @@ GPU = replace(
     LAPTOP,
     name="gpu",
     attack=AttackSize(48, 1000, tuple(lent_effort(n) for n in SCENARIOS if n != "untargeted_suffix")),
-    study=StudySize(n_random=100, n_steered=100, n_texts=8, n_contexts=1024),
-    grid=GridPlan(l0s=(20, 40, 80), steps=7400, batch=4096, again=(), blocks=620, depths=(15,)),
+    study=StudySize(n_random=170, n_steered=170, n_instructions=10, n_texts=8, n_contexts=1024),
+    grid=GridPlan(l0s=(20, 40, 80), steps=5000, batch=4096, again=("topk", "jumprelu"), blocks=420,
+                  depths=(15,), lr_warm_up=1000),
     device="cuda",
     dtype="bfloat16",
 )
