@@ -400,7 +400,7 @@ def agreement_rows(saes: pd.DataFrame,  # from `sae_table`
 
 # %% ../../nbs/app/report_parts.ipynb #3d95864f
 def agreement_answer(saes: pd.DataFrame,  # from `sae_table`
-                     reliability: float = np.nan,  # of the steering score; NaN: not known
+                     reliability: float = np.nan,  # of the steering score; NaN: not known, so no verdict
                     ) -> str:
     "Interpretability against the steering score in a sentence, with what could have been seen at all."
     units = sae_units(saes)
@@ -411,9 +411,11 @@ def agreement_answer(saes: pd.DataFrame,  # from `sae_table`
     said = f"Over {t.n} SAEs interpretability and steering score agree with τ_b = {t.tau:.2f}"
     if np.isnan(t.low): return f"{said}, without an interval: {t.note}."
     said += f" [{t.low:.2f}, {t.high:.2f}]"
+    if np.isnan(reliability):
+        return f"{said}. There is no verdict: the reliability of the steering score is not known."
     if reliability < RELIABLE:
         return (f"{said}. There is no verdict: the reliability of the steering score is {reliability:.2f}, "
-                f"below {RELIABLE}, so it hardly tells these SAEs apart.")
+                f"below {RELIABLE}, so these SAEs were not told apart by it.")
     verdict = "significant" if t.p < 0.05 else "not significant"
     known = units is None and t.n <= 40
     limit = f" With {t.n} SAEs only |τ_b| of {critical(t.n):.2f} or more would be." if known else ""

@@ -6,7 +6,7 @@
 __all__ = ['SHIPPED', 'ADDRESS', 'BROWN', 'SYMBOLS', 'data_path', 'fetched_data', 'fetch_rows', 'open_text', 'from_csv',
            'check_fields', 'from_json', 'from_json_lines', 'from_hub', 'choose_columns', 'keep_texts', 'read_pairs',
            'pairs', 'read_texts', 'headlines', 'unit_ids', 'instructions', 'topics', 'shingles', 'near_duplicates',
-           'untag', 'detokenise', 'english', 'paragraphs', 'is_headline', 'brown']
+           'untag', 'detokenise', 'english', 'paragraphs', 'is_headline', 'brown', 'wikitext']
 
 # %% ../../nbs/core/texts.ipynb #de7bbe9d
 import csv
@@ -413,3 +413,28 @@ def brown(
     "The Brown corpus as English, paragraphs parted by an empty line; fetched once. Raises `AssetError`."
     if split is not None: one_of(split, "split", ("train", "heldout"))
     return pd.DataFrame(_brown_documents(split), columns=["doc", "genre", "split", "n_words", "text"])
+
+# %% ../../nbs/core/texts.ipynb #31c17e02
+def _tidy(text):
+    "WikiText's words as they are usually spelt."
+    for mark in "-,.": text = text.replace(f" @{mark}@ ", mark)
+    text = re.sub(r"([(]) ", r"\1", text.replace("<unk>", ""))
+    return " ".join(re.sub(r"\s+([,.;:!?)]|'s)", r"\1", text).split())
+
+
+def wikitext(
+    path: str|Path,  # a file of WikiText, plain or compressed by gzip
+    least: int = 25,  # words of a paragraph; shorter ones are left out
+) -> dict:  # title to a list of paragraphs; articles with `<unk>` in their title are left out
+    "Articles of a file of WikiText. Raises `ValueError` where it holds none."
+    opened = gzip.open if str(path).endswith(".gz") else open
+    found, title = {}, None
+    with opened(path, "rt", encoding="utf-8") as file:
+        for line in map(str.strip, file):
+            heading = re.fullmatch(r"= ([^=].*[^=]) =", line)
+            if heading: title = None if "<unk>" in line else _tidy(heading[1])
+            elif title and not line.startswith("=") and len(line.split()) >= least:
+                found.setdefault(title, []).append(_tidy(line))
+    if not found:
+        raise ValueError(f"{Path(path).name} holds no article: one begins with a line such as = Title =.")
+    return found
