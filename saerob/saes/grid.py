@@ -93,7 +93,7 @@ class GridPlan:
     limit: int|None = None  # of its texts, how many are read; None: all
     depths: tuple = ()  # further blocks, each with a grid like this one
     l2: float = 0.  # times the sum of the squared weights, added to the loss, see `WeightPenalty`
-    lr_warm_up: int|None = None  # steps until `lr` is reached; None: 100, or a quarter of fewer than 400 steps
+    lr_warm_up: int|None = None  # steps until `lr` is reached; None: 100, at most a quarter of all
     sparsity_warm_up: int|None = None  # steps until a sparsity penalty is whole; None: a quarter of all
 
     def __post_init__(self): _check_plan(self)

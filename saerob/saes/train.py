@@ -333,7 +333,7 @@ def train(
     folder: str|Path|None=None,  # where checkpoints go; None: none
     hooks: dict|None=None,  # name to key of the stream's batches; None: all read "h"
     lr: float=1e-3,  # Adam's learning rate
-    lr_warm_up: int|None=None,  # steps until it is reached; None: 100, or a quarter of fewer than 400 steps
+    lr_warm_up: int|None=None,  # steps until it is reached; None: 100, at most a quarter of all
     n_checkpoints: int=4,  # evenly spread
     mixed: bool|None=None,  # products in bfloat16; None: where the device multiplies it
     **control,  # how penalties are steered: speed, start and every of `SparsityController`
