@@ -226,14 +226,15 @@ def main(workers, only):
     }
     todo = [(name, *check) for name, check in {**checks, **notebooks}.items() if only in name]
     n_notebooks = sum(job[1] is notebook for job in todo)
-    if n_notebooks:
-        for name in ["nbdev.test", *LARGE]:
-            import_module(name)
-        import_module("saerob.core.texts").brown()
-    in_use = prepared() if n_notebooks > 10 else ()  # noqa: F841 (held, so that it stays in memory)
-
     running, results = [], []
     try:
+        if n_notebooks and workers > 1 and todo[0][1] is not notebook:
+            running.append(Job(*todo.pop(0)))  # the other core builds the site meanwhile
+        if n_notebooks:
+            for name in ["nbdev.test", *LARGE]:
+                import_module(name)
+            import_module("saerob.core.texts").brown()
+        in_use = prepared() if n_notebooks > 10 else ()  # noqa: F841 (held, so that it stays in memory)
         while todo or running:
             while todo and sum(job.name != WAITS for job in running) < workers:
                 running.append(Job(*todo.pop(0)))
