@@ -16,7 +16,7 @@ from .token_shifts import read_owner
 from ..core.assets import home
 from ..core.checks import kind_of, number
 from ..core.results import Results
-from ..core.statistics import mean_interval, paired_difference, share_interval
+from ..core.statistics import interval_of_shares, mean_interval, paired_difference, share_interval
 from ..core.texts import data_path
 from ..model.readout import Readout
 
@@ -189,7 +189,7 @@ def lm_summary(results: Results,  # as `evaluate` gives them
             rows.append((condition, "kl_text", measured.kl_text.median(), np.nan, np.nan, len(measured)))
         for metric in ("same_next", "same_greedy", "same_next_text"):
             if metric in measured and measured[metric].notna().all():
-                i = _share_over_texts(_text_means(measured[metric]))
+                i = interval_of_shares(_text_means(measured[metric]))
                 rows.append((condition, metric, i.value, i.low, i.high, i.n))
     columns = ["condition", "metric", "value", "low", "high", "n"]
     return pd.DataFrame(rows, columns=columns).set_index(["condition", "metric"])
@@ -197,11 +197,6 @@ def lm_summary(results: Results,  # as `evaluate` gives them
 def _text_means(values):
     "The mean within each text: units of one text are not independent."
     return values.groupby(level="id", sort=False).mean()
-
-def _share_over_texts(means):
-    "A share with its interval over texts: Wilson's where every text is 0 or 1, else the bootstrap's."
-    if means.isin([0, 1]).all(): return share_interval(int(means.sum()), len(means))
-    return mean_interval(means)
 
 # %% ../../nbs/attacks/summary.ipynb #44a94fd2
 def lm_answer(summary: pd.DataFrame,  # as `lm_summary` gives it

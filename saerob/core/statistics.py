@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TOO_FEW_GROUPS', 'Interval', 'mean_interval', 'as_numbers', 'check_level', 'paired_difference', 'share_interval',
-           'auroc', 'balanced_accuracy', 'split_half_reliability', 'disattenuated']
+           'interval_of_shares', 'auroc', 'balanced_accuracy', 'split_half_reliability', 'disattenuated']
 
 # %% ../../nbs/core/statistics.ipynb #f8f990f8
 from typing import NamedTuple
@@ -92,6 +92,16 @@ def share_interval(
     if not 0 <= hits <= n: raise ValueError(f"hits must lie between 0 and {n}: it is {hits}.")
     found = binomtest(int(hits), int(n)).proportion_ci(level, "wilson")
     return Interval(float(hits/n), float(found.low), float(found.high), int(n))
+
+# %% ../../nbs/core/statistics.ipynb #5ba7e002
+def interval_of_shares(
+    shares,  # one share per text, from 0 to 1, at least one
+    level: float = .95,  # confidence, in (0, 1)
+) -> Interval:
+    "The mean of shares with its interval over them: Wilson's where each is 0 or 1, else the bootstrap's."
+    shares = as_numbers(shares, "shares")
+    if np.isin(shares, [0, 1]).all(): return share_interval(int(shares.sum()), len(shares), level)
+    return mean_interval(shares, level=level)
 
 # %% ../../nbs/core/statistics.ipynb #1155f950
 def auroc(
