@@ -37,25 +37,29 @@ ACTS = Path(os.environ.get("ACTS", "/dev/shm"))
 STEPS = 30 if FAKE else int(os.environ.get("STEPS", 2000))
 BATCH = 256 if FAKE else 4096
 D_SAE = 64 if FAKE else 4096
-L0S = (4, 8) if FAKE else (20, 40, 80, 130)
-PART = 6 if FAKE else 200  # random latents whose texts are written and rated together
-PARTS = {1: 2, 15: 3, 23: 3}  # of such parts, by block
-N_POOL = 10 if FAKE else 1000  # further latents, from which the tails are taken
+THREADS = int(os.environ.get("OMP_NUM_THREADS", 2))
+N_INSTRUCTIONS = 2 if FAKE else int(os.environ.get("INSTRUCTIONS", 10))
+L0S = (4, 8) if FAKE else tuple(map(int, os.environ.get("L0S", "20 40 80 130").split()))
+PART = 6 if FAKE else int(os.environ.get("PART", 200))  # random latents whose texts are written and rated together
+N_PARTS = int(os.environ.get("PARTS", 3))
+PARTS = {1: 2, 15: N_PARTS, 23: N_PARTS}  # of such parts, by block
+N_POOL = 10 if FAKE else int(os.environ.get("POOL", 1000))  # further latents, from which the tails are taken
 N_TAIL = 2 if FAKE else 10
 N_CLOSE = 4 if FAKE else 100  # random latents with every other measure
 N_BASE = 3 if FAKE else 30  # latents with DiffMean and prompting
 N_RANDOM = 4 if FAKE else 100  # random directions
-N_TEXTS = 2 if FAKE else 8  # attacked texts
+N_TEXTS = 2 if FAKE else int(os.environ.get("ATTACKED", 8))  # attacked texts
 N_CONTEXTS = 8 if FAKE else 512
 NEW = 8 if FAKE else 32
-CHUNK = 6000
-SHARES = (0.3, 0.45, 0.6)  # of the median residual norm
+CHUNK = int(os.environ.get("CHUNK", 6000))
+SKIPPED = os.environ.get("SKIP", "").split()  # measurements that are left out, such as "closely"
+SHARES = tuple(map(float, os.environ.get("SHARES", "0.3 0.45 0.6").split()))  # of the median residual norm
 TOPIC_SHARES = (0.15, 0.3, 0.45, 0.6, 0.8)
 LIMITS = (0.1, 0.2, 0.5, 1.0)  # nats
 ARCHS = ("topk", "batchtopk", "relu", "gated", "jumprelu")
 ARCH_SEED = {a: i for i, a in enumerate(ARCHS)}
 res = out / "saes"
-torch.set_num_threads(2)
+torch.set_num_threads(THREADS)
 
 
 # What every process would read or make again is kept in files.
@@ -90,7 +94,7 @@ def run_tokens(s, edit, tokens, answer):
     "As in `oracle`, with larger parts."
     if answer is None: return s.resid(edit.rest(tokens), past=edit.past).detach().cpu(),
     h = s.resid(edit.rest(tokens), past=edit.past, pos=None)
-    logs = [answer.after(rows) for rows in h.split(1024)]
+    logs = [s.logits_from(rows, past=answer.past, chunk=512).log_softmax(-1) for rows in h.split(1024)]
     moved = torch.cat([kl(answer.before, after) for after in logs])
     return h[:, -1].detach().cpu(), moved.cpu(), torch.cat([after.argmax(-1) for after in logs]).cpu()
 
@@ -247,8 +251,7 @@ def residual_norm(s):
 
 
 def prompts_used():
-    p = instructions().instruction.tolist()[:10]
-    return p[:2] if FAKE else p
+    return instructions().instruction.tolist()[:N_INSTRUCTIONS]
 
 
 def rows_of_prompts(s, prompts): return [prompt_ids(s, p) for p in prompts]
@@ -416,14 +419,16 @@ def measure(s, names, folder, seed):
     for n, t in subjects.items():
         tables[n] = scored(t, stats[n], *drawn[n])
         tables[n].to_csv(res / n / "latents.csv", float_format="%.6g")
-        save_vectors(t, n, tables[n].index[tables[n].group != "random"].tolist(), "tails", unit)
+        tails = tables[n].index[tables[n].group != "random"].tolist()
+        if tails: save_vectors(t, n, tails, "tails", unit)
     timed(names[0], "scores")
     q = quality(subjects, own_heldout(s), 16).assign(text="written by the LM")
     wiki = contexts_of(s, (HERE / "wiki.txt").read_text().split("\n\n")[:200])
     q2 = quality(subjects, evenly(wiki, 64), 16).assign(text="encyclopaedia")
     pd.concat([q, q2]).rename_axis("sae").to_csv(res / f"quality-{names[0]}.csv")
     timed(names[0], "quality", q.fvu.round(2).tolist(), q.l0.round(0).tolist())
-    for step in (measure_worst, measure_choices, measure_windows, measure_closely):
+    steps = (measure_worst, measure_choices, measure_windows, measure_closely)
+    for step in [step for step in steps if step.__name__.removeprefix("measure_") not in SKIPPED]:
         try: step(s, subjects, stats, tables, unit, seed)
         except Exception: traceback.print_exc()
         timed(names[0], step.__name__)
@@ -643,7 +648,7 @@ def stage_rate(*_):
     from saerob.judging import offline
 
     first = offline._sentence_encoder()
-    if DEVICE == "cuda": first.half()
+    first.half() if DEVICE == "cuda" else first.bfloat16()
     encode = first.encode
     first.encode = lambda texts, **options: encode(texts, **(options | dict(batch_size=512))).astype(np.float32)
     s = subject(0)

@@ -1,6 +1,6 @@
 "Ratings of written texts, part by part, with the functions of `nbs/experiments/steered_grid.ipynb`."
 
-import json
+import json, os
 import numpy as np, pandas as pd
 from common import HERE, notebook_functions
 from saerob.core.texts import instructions
@@ -9,6 +9,7 @@ from saerob.latents.activations import load_stats
 from saerob.steering.utility import _partners
 
 NB = notebook_functions(HERE / "steered_grid.ipynb")
+if "SHARES" in os.environ: NB["SHARES"] = tuple(map(float, os.environ["SHARES"].split()))
 concept_at, steered_rows = NB["concept_at"], NB["steered_rows"]
 RATINGS = ["concept", "concept_lens", "instruction", "fluency", "score"]
 

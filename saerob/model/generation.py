@@ -12,7 +12,7 @@ import torch
 from fastcore.basics import patch
 
 from ..core import checks
-from .subject import Prefix, Subject, SubjectError, _cache_arguments, in_chunks
+from .subject import LAST, Prefix, Subject, SubjectError, _cache_arguments, in_chunks
 
 # %% ../../nbs/model/generation.ipynb #660c343f
 def _left_pad(rows: list,  # of lists of token ids
@@ -167,7 +167,7 @@ def _continue(self: Subject, rows, n, pick, edit, positions):
     out = ends[-1].repeat(len(rows), n)
     cache, mask, ids = self._begin(rows, n, edit if positions == "all" else None)
     batch = _Batch(ids, mask)
-    options = dict(past_key_values=cache, use_cache=True, logits_to_keep=1)
+    options = dict(past_key_values=cache, use_cache=True, logits_to_keep=LAST)
     hook = self._edit_hook(edit, batch) if edit else None
     try:
         for step in range(n):
@@ -275,9 +275,10 @@ def would_write(self: Subject,
     wanted = wanted[:, :is_end[0] + 1] if is_end else wanted
     behind = wanted[:, :-1].expand(len(tokens), -1)
     inputs = torch.cat([tokens.to(self.device), behind.to(self.device)], 1)
+    kept = torch.arange(-wanted.shape[1], 0)
     def run(rows):
         cache = _cache_arguments(past, len(inputs[rows]))
-        logits = self.model(inputs[rows], logits_to_keep=wanted.shape[1], **cache).logits
+        logits = self.model(inputs[rows], logits_to_keep=kept, **cache).logits
         return (logits.argmax(-1) == wanted.to(self.device)).all(1)
     with torch.no_grad(): return in_chunks(run, len(inputs), chunk)
 
