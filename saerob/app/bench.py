@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SEARCH_ROWS', 'FAMILIES', 'BENCH_COLUMNS', 'memory', 'forwards_to_reach', 'SearchRow', 'median_interval', 'searches',
            'constrained_state', 'best_of_all', 'most_saved', 'constrained', 'constrained_rows', 'dictionary',
-           'steering', 'training', 'plain_products', 'mixed_precision', 'half_precision', 'bench', 'write_bench',
-           'bench_summary', 'ratio_figure']
+           'steering', 'training', 'plain_products', 'mixed_precision', 'half_precision', 'last_logits', 'bench',
+           'write_bench', 'bench_summary', 'ratio_figure']
 
 # %% ../../nbs/app/bench.ipynb #deba349a
 import copy
@@ -33,6 +33,7 @@ from ..latents.activations import latent_stats
 from ..model.contexts import contexts_of
 from ..model.loading import RoundedLinear
 from ..model.readout import DEFAULT_READOUT, read, tokenise
+from ..model.subject import LAST
 from ..saes.train import ActivationStream, collect_activations, new_sae, train
 from ..steering.generate import steer, steer_baseline
 from ..steering.scores import delta_token_confidence, delta_token_confidence_baseline
@@ -157,7 +158,7 @@ def _by_residuals(first, part):
 def _by_whole_model(s, first, part):
     "Scores and KL divergences of candidates, each run as a whole prompt through the whole model."
     with torch.no_grad():
-        options = dict(logits_to_keep=1, output_hidden_states=True, use_cache=False)
+        options = dict(logits_to_keep=LAST, output_hidden_states=True, use_cache=False)
         out = s.model(first.prompt.whole(part), **options)
     h = out.hidden_states[s.layer + 1][:, -1]
     score = first.objective.score(s.encode(h), s.encode_pre(h))
@@ -355,10 +356,34 @@ def half_precision(
                resid_diff=off.item()) | times
     yield mixed_precision(rounds, 4*n)
 
+# %% ../../nbs/app/bench.ipynb #1a570002
+def last_logits(
+    rounds=3,  # timed pairs
+    batch=64,  # prompts
+    n=12,  # tokens of a prompt
+    dtypes=("float32", "bfloat16"),  # of the LM
+):  # yields a row (dict) per precision, with rates in prompts/s
+    "Prompts per second whose last position gets its logits: by index, against by number."
+    ids = torch.randint(1000, 2000, (batch, n), generator=torch.Generator().manual_seed(0))
+    for dtype in dtypes:
+        s = default_subject(dtype)
+        found = {}
+
+        @torch.no_grad()
+        def baseline(): found["baseline"] = s.model(ids, logits_to_keep=1).logits[:, -1].float()
+
+        def ours(): found["ours"] = s.logits(ids)
+
+        times = claim(timed_pairs(baseline, ours, rounds))
+        off = (found["ours"] - found["baseline"]).norm()/found["baseline"].norm()
+        yield dict(what=f"{batch} prompts of {n} tokens, {dtype}", unit="prompts/s",
+                   baseline=batch/times["baseline_s"], ours=batch/times["ours_s"], dtype=dtype,
+                   baseline_dtype=dtype, batch=batch, tokens=n, resid_diff=off.item()) | times
+
 # %% ../../nbs/app/bench.ipynb #218e1301
 FAMILIES = dict(candidates=candidates, exhaustive=exhaustive, memory=memory, searches=searches,
                 constrained=constrained, dictionary=dictionary, steering=steering, training=training,
-                half_precision=half_precision)
+                half_precision=half_precision, last_logits=last_logits)
 
 # %% ../../nbs/app/bench.ipynb #6fa73c3e
 def bench(

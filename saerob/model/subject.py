@@ -529,7 +529,8 @@ def logits(self: Subject,
     self._check_ids(tokens, past)
     def run(rows):
         part = tokens[rows]
-        return self.model(part, logits_to_keep=LAST, **_cache_arguments(past, len(part))).logits[:, -1].float()
+        cache = _cache_arguments(past, len(part))
+        return self.model(part, logits_to_keep=LAST, **cache).logits[:, -1].float()
     with torch.no_grad(): return in_chunks(run, len(tokens), chunk)
 
 # %% ../../nbs/model/subject.ipynb #54f3bf99
