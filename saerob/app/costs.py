@@ -133,7 +133,9 @@ def study_costs(p: Preset,  # the preset
     tried = len(p.grid.by_block())*size.n_texts*(size.n_tokens or lm.vocabulary)
     edits = saes*sampled*2*17
     steered = size.n_steered + 3*size.n_tail
-    texts = saes*steered*len(size.factors)*size.n_instructions
+    compared = min(size.n_compared, size.n_steered)
+    per_direction = len(size.factors)*size.n_instructions
+    texts = saes*((steered + 2*compared)*per_direction + compared*size.n_instructions)
     written = texts*size.n_new
     rows = [("scores", scored, scored, 4*scored, scored/rates.scores, 0),
             ("every token", size.n_texts, tried, 4*tried, tried/rates.exhaustive, tried*lm.d_model*2),

@@ -75,9 +75,10 @@ class SteeringSize:
 class StudySize:
     "How much of everything is measured per SAE."
     n_scored: int | None = 1000  # live latents scored by ΔC and output score, drawn at random; None: all
-    n_random: int = 24  # latents drawn at random among the live ones
+    n_random: int = 30  # latents drawn at random among the live ones
     n_tail: int = 4  # further latents from each tail: lowest ΔC, highest ΔC, highest output score
-    n_steered: int = 16  # of the random latents, how many are steered with
+    n_steered: int = 30  # of the random latents, how many are steered with
+    n_compared: int = 30  # of these, how many get a random direction, DiffMean and a prompt beside them
     factors: tuple = (0.5, 1.0, 2.0, 3.0)  # in units of each latent's max activation
     n_instructions: int = 6  # half of them choose the factor, the other half are scored
     n_new: int = 32  # tokens written per text
@@ -87,7 +88,7 @@ class StudySize:
 
     def __post_init__(self):
         for name in ("n_random", "n_new", "n_texts", "n_contexts"): whole(getattr(self, name), name, 1)
-        for name in ("n_tail", "n_steered"): whole(getattr(self, name), name, 0)
+        for name in ("n_tail", "n_steered", "n_compared"): whole(getattr(self, name), name, 0)
         for name in ("n_scored", "n_tokens"): whole_or_none(getattr(self, name), name, 1)
         whole(self.n_instructions, "n_instructions", 2)
         each(self.factors, "factors", number)
@@ -126,8 +127,8 @@ SMOKE = Preset(
     name="smoke",
     attack=AttackSize(main_texts=10, main_candidates=1000, others=_SMOKE_OTHERS),
     steering=SteeringSize(),
-    study=StudySize(n_scored=128, n_random=4, n_tail=1, n_steered=2, factors=(1.0, 2.0), n_instructions=3,
-                    n_new=8, n_texts=2, n_tokens=128, n_contexts=64),
+    study=StudySize(n_scored=128, n_random=4, n_tail=1, n_steered=2, n_compared=1, factors=(1.0, 2.0),
+                    n_instructions=3, n_new=8, n_texts=2, n_tokens=128, n_contexts=64),
     grid=GridPlan(l0s=(20, 80, 205), d_sae=512, steps=60, again=(), blocks=2),
     study_saes=("topk", "batchtopk", "relu", "gated", "jumprelu"),
 )
@@ -169,7 +170,7 @@ GPU = replace(
     LAPTOP,
     name="gpu",
     attack=AttackSize(48, 1000, tuple(lent_effort(n) for n in SCENARIOS if n != "untargeted_suffix")),
-    study=StudySize(n_random=170, n_steered=170, n_instructions=10, n_texts=8, n_contexts=1024),
+    study=StudySize(n_random=150, n_steered=150, n_instructions=10, n_texts=8, n_contexts=1024),
     grid=GridPlan(l0s=(20, 40, 80), steps=5000, batch=4096, again=("topk", "jumprelu"), blocks=420,
                   depths=(15,), lr_warm_up=1000),
     device="cuda",
@@ -181,7 +182,8 @@ PAPER = Preset(
     name="paper",
     attack=AttackSize(120, 2000, _EVERY_ROW, saes=()),
     steering=SteeringSize(None, 3, 10, AXBENCH_FACTORS, 128, 1.0),
-    study=StudySize(1000, 300, 5, 100, AXBENCH_FACTORS, 10, 128, 100, None, 4096),
+    study=StudySize(n_random=300, n_tail=5, n_steered=100, n_compared=100, factors=AXBENCH_FACTORS,
+                    n_instructions=10, n_new=128, n_texts=100, n_contexts=4096),
     grid=published_grid("google/gemma-2-2b", 12),
     device="cuda",
     dtype="bfloat16",

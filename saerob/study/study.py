@@ -45,7 +45,8 @@ from ..model.subject import Subject, SubjectError
 from ..saes.grid import grid_subjects
 from ..steering.scores import input_score, latent_scores
 from ..steering.selection import SELECTION_RULES, selection_gain
-from ..steering.utility import sample_instructions, steering_scores, utility
+from ..steering.utility import (CONDITIONS, STAND_INS, in_sigma, sample_instructions,
+                                steering_scores, utility)
 from .presets import Preset, StudySize, preset
 
 # %% ../../nbs/study/study.ipynb #6fbef3e1
@@ -244,14 +245,14 @@ def measure_utility(
     shared: SharedInputs,  # what is computed once for all SAEs
     name: str,  # of the SAE, whose sample is drawn
 ) -> pd.DataFrame:  # one row per rated text
-    "Texts steered with the sampled latents, rated for their own concept and for another's; unsteered ones."
+    "Texts steered with the sampled latents, with all their controls and baselines; rated."
     size = shared.size
     sample = shared.sample[name]
     steered = sample[(sample.group != "random") | (sample.order < size.n_steered)].index.tolist()
     instructions = sample_instructions(size.n_instructions, shared.seed)
     u = utility(shared.subjects[name], steered, shared.judge, instructions, size.factors,
                 concepts=told_concepts(shared, name, steered), stats=shared.stats[name],
-                conditions=("latent", "mismatched concept", "unsteered"),
+                conditions=CONDITIONS, compared=min(size.n_compared, size.n_steered),
                 max_new_tokens=size.n_new, seed=shared.seed, folder=shared.place(name) / "texts")
     return u.texts.drop(columns=["tokens", "note"])
 
@@ -470,7 +471,15 @@ def _steering_columns(texts):
     plain = scored[scored.condition == "unsteered"].steering.rename("unsteered")
     out = own.join([other, plain])
     controls = out[["mismatched", "unsteered"]].max(axis=1, skipna=False)
-    return out.assign(outcome=out.steering - controls)
+    return out.assign(outcome=out.steering - controls).join(_compared(scored))
+
+def _compared(scored):
+    "Steering scores of what stands in for latents, and the latents' own in sd of random directions."
+    beside = scored.reset_index().pivot(index=["sae", "latent"], columns="condition", values="steering")
+    beside = beside.reindex(columns=["latent", *STAND_INS])
+    sigma = [in_sigma(d.latent, d["random direction"]) for _, d in beside.groupby("sae", sort=False)]
+    named = {"random direction": "random_direction", "DiffMean": "diffmean"}
+    return beside.drop(columns="latent").rename(columns=named).assign(sigma=pd.concat(sigma))
 
 # %% ../../nbs/study/study.ipynb #87b93d78
 def selection_columns(latents: pd.DataFrame,  # of one SAE, from `latent_table`
@@ -497,6 +506,7 @@ def selection_columns(latents: pd.DataFrame,  # of one SAE, from `latent_table`
 SAE_MEANS = ["interpretability", "interpretability_mismatched", "accuracy", "balanced_accuracy",
              "judge_accuracy", "judge_balanced_accuracy",
              "steering", "outcome", "concept", "instruction", "fluency", "mismatched", "unsteered",
+             "random_direction", "diffmean", "prompting", "sigma",
              "retained_activation",
              "retention_rate", "frequency", "delta_c", "output_score", "input_score", "peak"]
 TEXT_MEANS = ["unrelated", "median", "worst", "targeted", "on", "off", "off_possible", "on_possible",
@@ -577,6 +587,10 @@ LATENT_COLUMNS |= dict(
     fluency="fluency rating",
     mismatched="score for another latent's concept",
     mismatched_concept="concept rating for another latent's concept",
+    random_direction="score of a random direction for the latent's concept",
+    diffmean="the same, DiffMean of the latent's examples",
+    prompting="the same, an LM that is asked for the concept",
+    sigma="steering in standard deviations of the SAE's random directions above their mean",
 )
 
 # %% ../../nbs/study/study.ipynb #2cba73eb
@@ -610,6 +624,10 @@ SAE_COLUMNS |= dict(
     mismatched="mean score for another latent's concept",
     unsteered="mean score of unsteered text for the same concepts",
     outcome="mean of the steering score less the larger of these two",
+    random_direction="mean score of random directions for the latents' concepts",
+    diffmean="the same, DiffMean of the latents' examples",
+    prompting="the same, an LM that is asked for the concept",
+    sigma="mean of the steering score in sd of random directions above their mean",
     retained_activation="mean share of activation left",
     retention_rate="share of edits after which a latent is active",
     frequency="share of tokens at which a latent is active",
