@@ -45,6 +45,7 @@ N_PARTS = int(os.environ.get("PARTS", 3))
 PARTS = {1: 2, 15: N_PARTS, 23: N_PARTS}  # of such parts, by block
 N_POOL = 10 if FAKE else int(os.environ.get("POOL", 1000))  # further latents, from which the tails are taken
 N_TAIL = 2 if FAKE else 10
+N_DRAWN = 3  # latents drawn at random among ten that could be chosen
 N_CLOSE = 4 if FAKE else 100  # random latents with every other measure
 N_BASE = 3 if FAKE else 30  # latents with DiffMean and prompting
 N_RANDOM = 4 if FAKE else 100  # random directions
@@ -381,17 +382,37 @@ def table_of(s, row):
     return table
 
 
-def write_choices(t, name, stats, unit):
-    "Texts of the latents that three rules choose for each topic."
+def choices_of(t, stats):
+    "Latents for each topic, by three rules and at random among the ten that the third chooses from."
     halves = topic_halves(topics())
+    ten = supervised_latents(t, halves, 10, stats=stats)
     ways = {"AUROC": topic_latents(t, halves, 1), "F1": supervised_latents(t, halves, 1, 1, stats=stats),
-            "F1, then output score": supervised_latents(t, halves, 1, stats=stats)}
-    table = pd.concat([d.assign(choice=way) for way, d in ways.items()])[["choice", "topic", "latent"]]
+            "F1, then output score": ten.groupby("topic", sort=False).head(1),
+            "one of the ten at random": ten.groupby("topic", sort=False).sample(N_DRAWN, random_state=0)}
+    columns = ["choice", "topic", "latent", "f1", "output_score"]
+    return pd.concat([d.assign(choice=way) for way, d in ways.items()], ignore_index=True).reindex(columns=columns)
+
+
+def write_choices(t, name, stats, unit):
+    "Texts of the latents that these rules choose."
+    table = choices_of(t, stats)
     prompts = prompts_used()
     ids = steered(t, decoder_rows(t, table.latent.tolist()).float(), unit, prompts, 40_000_000, TOPIC_SHARES)
     shape = (len(table), len(TOPIC_SHARES), len(prompts))
     save(res / name / "choice_texts.npz", **texts_to_save(t, ids, shape), shares=np.array(TOPIC_SHARES),
          **{c: table[c].to_numpy() for c in table})
+
+
+def stage_choices(grid, *names):
+    "The same for SAEs of a grid that was trained into another folder, such as one with fewer instructions."
+    s = subject(block_of(names[0]))
+    unit = kept(out / "kept" / f"unit-{s.layer}.pt", lambda: residual_norm(s))
+    for name in names:
+        if not claimed("claims-choices", name): continue
+        timed = Timed()
+        t = s.with_sae(load_sae(Path(grid) / "trained" / name, DEVICE), layer=s.layer)
+        write_choices(t, name, load_stats(Path(grid) / "saes" / name / "stats"), unit)
+        timed("choices", name)
 
 
 class Timed:
@@ -665,6 +686,6 @@ def stage_rate(*_):
 
 
 STAGES = dict(write=stage_write, base=stage_base, tables=stage_tables, acts=stage_acts, row=stage_row,
-              texts=stage_texts, rate=stage_rate)
+              texts=stage_texts, rate=stage_rate, choices=stage_choices)
 out.mkdir(parents=True, exist_ok=True)
 STAGES[what](*args)

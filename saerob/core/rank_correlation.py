@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['NO_PARTIAL', 'Groups', 'labels_of', 'groups_of', 'psi', 'Difference', 'no_difference', 'compare', 'matched_tau',
-           'partial_tau', 'p_of_matched', 'partial', 'holm', 'false_discovery', 'adjusted', 'AxisConditioned', 'Scored',
-           'scored', 'label_text', 'excluded_rows', 'excluded_groups', 'group_table', 'p_of_psi', 'psi_row',
-           'psi_of_all', 'axis_conditioned', 'forest_rows', 'forest_lines', 'forest', 'NullDistribution',
-           'null_distribution', 'critical', 'power', 'detectable', 'Tau', 'bca', 'confounded_grid', 'gaussian_sample',
-           'kendall', 'tau_b']
+           'partial_tau', 'p_of_matched', 'partial', 'mean_agreement', 'holm', 'false_discovery', 'adjusted',
+           'AxisConditioned', 'Scored', 'scored', 'label_text', 'excluded_rows', 'excluded_groups', 'group_table',
+           'p_of_psi', 'psi_row', 'psi_of_all', 'axis_conditioned', 'forest_rows', 'forest_lines', 'forest',
+           'NullDistribution', 'null_distribution', 'critical', 'power', 'detectable', 'Tau', 'bca', 'confounded_grid',
+           'gaussian_sample', 'kendall', 'tau_b']
 
 # %% ../../nbs/core/rank_correlation.ipynb #9710d5b6
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from scipy.stats import rankdata
 from statsmodels.stats.multitest import multipletests
 
 from .checks import number, one_of, whole
-from .tau import (MIN_N, Tau, bca, complete, confounded_grid, gaussian_sample,
-                             join, kendall, kept_units, no_tau, permute, sign_matrix, tau_b, tau_of_columns,
-                             undefined, weighted_sum)
+from .tau import (MIN_N, Tau, bca, check_draws, complete, confounded_grid, gaussian_sample,
+                             join, kendall, kept_units, no_tau, permute, resample, sign_matrix, tau_b,
+                             tau_of_columns, undefined, weighted_sum, without_nan)
 
 # to be had from here, too
 _all_ = ["Tau", "bca", "confounded_grid", "gaussian_sample", "kendall", "tau_b"]
@@ -208,6 +208,34 @@ def partial(
     if np.isnan(found.low): note = join(note, "no spread in the bootstrap: no interval")
     p = p_of_matched(x, y, z, n_permutations, seed) if matched else found.p
     return Tau(found.value, found.low, found.high, p, n, "permutation" if matched else "bootstrap", note)
+
+# %% ../../nbs/core/rank_correlation.ipynb #c01ca002
+def mean_agreement(
+    x,  # [n] scores; NaN: missing
+    ys,  # [n, k] other scores of the same rows, one column for each instruction, judge or seed
+    units=None,  # [n] labels of what was drawn independently, if not the row
+    level: float = .95,  # confidence of the interval
+    n_resamples: int = 2000,  # bootstrap draws
+    seed: int = 0,  # of the draws
+) -> Tau:
+    "τ_b of x with the mean of ys; the interval draws rows and columns. Raises ValueError for bad shapes."
+    check_draws(level, n_resamples, 1, seed)
+    ys = np.asarray(ys, float)
+    if ys.ndim != 2 or not ys.shape[1]:
+        raise ValueError(f"ys must have a row per score and a column per instruction: its shape is {ys.shape}.")
+    (x, y), keep, note = complete(dict(x=x, y=ys.mean(1)))
+    n = len(x)
+    why = undefined(dict(x=x, y=y))
+    if why: return no_tau(n, note, why)
+    rows = resample(n, n_resamples, seed, kept_units(units, keep)).bootstrap
+    columns = resample(ys.shape[1], n_resamples, seed + 1).bootstrap
+    means = columns @ ys[keep].T/ys.shape[1]
+    taus = without_nan(np.array([tau_b(w[None], x, mean)[0] for w, mean in zip(rows, means)]))
+    value = float(tau_b(np.ones((1, n)), x, y)[0])
+    if not len(taus): return no_tau(n, note, "no draw ranks anything", value=value)
+    low, high = np.quantile(taus, [(1 - level)/2, (1 + level)/2])
+    p = 2*min(np.mean(taus <= 0), np.mean(taus >= 0))
+    return Tau(value, float(low), float(high), float(min(1, max(p, 1/len(taus)))), n, "bootstrap", note)
 
 # %% ../../nbs/core/rank_correlation.ipynb #7d6422fe
 def holm(
