@@ -222,7 +222,8 @@ def mean_agreement(
     check_draws(level, n_resamples, 1, seed)
     ys = np.asarray(ys, float)
     if ys.ndim != 2 or not ys.shape[1]:
-        raise ValueError(f"ys must have a row per score and a column per instruction: its shape is {ys.shape}.")
+        raise ValueError("ys must have a row per score and a column per instruction: "
+                         f"its shape is {ys.shape}.")
     (x, y), keep, note = complete(dict(x=x, y=ys.mean(1)))
     n = len(x)
     why = undefined(dict(x=x, y=y))
