@@ -85,9 +85,10 @@ class StudySize:
     n_texts: int = 6  # texts whose exact worst case is computed
     n_tokens: int | None = None  # tokens tried on each text; None: every token that can be typed
     n_contexts: int = 512  # contexts of the reference corpus, 128 tokens each
+    n_places: int = 100  # strongest places kept per latent: texts of the input score
 
     def __post_init__(self):
-        for name in ("n_random", "n_new", "n_texts", "n_contexts"): whole(getattr(self, name), name, 1)
+        for name in ("n_random", "n_new", "n_texts", "n_contexts", "n_places"): whole(getattr(self, name), name, 1)
         for name in ("n_tail", "n_steered", "n_compared"): whole(getattr(self, name), name, 0)
         for name in ("n_scored", "n_tokens"): whole_or_none(getattr(self, name), name, 1)
         whole(self.n_instructions, "n_instructions", 2)
@@ -128,7 +129,7 @@ SMOKE = Preset(
     attack=AttackSize(main_texts=10, main_candidates=1000, others=_SMOKE_OTHERS),
     steering=SteeringSize(),
     study=StudySize(n_scored=128, n_random=4, n_tail=1, n_steered=2, n_compared=1, factors=(1.0, 2.0),
-                    n_instructions=3, n_new=8, n_texts=2, n_tokens=128, n_contexts=64),
+                    n_instructions=3, n_new=8, n_texts=2, n_tokens=128, n_contexts=64, n_places=10),
     grid=GridPlan(l0s=(20, 80, 205), d_sae=512, steps=60, again=(), blocks=2),
     study_saes=("topk", "batchtopk", "relu", "gated", "jumprelu"),
 )

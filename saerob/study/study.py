@@ -87,12 +87,14 @@ def read_stats(shared,  # a `SharedInputs`
               ) -> dict:  # name to `LatentStats`
     "What the latents do on the reference corpus; kept in the folder of each SAE."
 
-    def kept(name): return shared.place(name)/f"latent_stats-{shared.size.n_contexts}"
+    size = shared.size
+
+    def kept(name): return shared.place(name)/f"latent_stats-{size.n_contexts}-{size.n_places}"
 
     missing = {name: s for name, s in shared.subjects.items() if load_stats(kept(name), s) is None}
     if missing:
-        for name, stats in latent_stats_of(missing, n_contexts=shared.size.n_contexts).items():
-            save_stats(stats, kept(name))
+        found = latent_stats_of(missing, n_contexts=size.n_contexts, k=size.n_places)
+        for name, stats in found.items(): save_stats(stats, kept(name))
     return {name: load_stats(kept(name), s) for name, s in shared.subjects.items()}
 
 # %% ../../nbs/study/study.ipynb #f00f3da7
