@@ -129,7 +129,8 @@ SMOKE = Preset(
     attack=AttackSize(main_texts=10, main_candidates=1000, others=_SMOKE_OTHERS),
     steering=SteeringSize(),
     study=StudySize(n_scored=128, n_random=4, n_tail=1, n_steered=2, n_compared=1, factors=(1.0, 2.0),
-                    n_instructions=3, n_new=8, n_texts=2, n_tokens=128, n_contexts=64, n_places=10),
+                    n_instructions=3, n_new=8, n_texts=2, n_tokens=128, n_contexts=64,
+                    n_places=10),
     grid=GridPlan(l0s=(20, 80, 205), d_sae=512, steps=60, again=(), blocks=2),
     study_saes=("topk", "batchtopk", "relu", "gated", "jumprelu"),
 )
