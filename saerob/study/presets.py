@@ -88,7 +88,8 @@ class StudySize:
     n_places: int = 100  # strongest places kept per latent: texts of the input score
 
     def __post_init__(self):
-        for name in ("n_random", "n_new", "n_texts", "n_contexts", "n_places"): whole(getattr(self, name), name, 1)
+        for name in ("n_random", "n_new", "n_texts", "n_contexts", "n_places"):
+            whole(getattr(self, name), name, 1)
         for name in ("n_tail", "n_steered", "n_compared"): whole(getattr(self, name), name, 0)
         for name in ("n_scored", "n_tokens"): whole_or_none(getattr(self, name), name, 1)
         whole(self.n_instructions, "n_instructions", 2)
