@@ -310,7 +310,7 @@ def texts_to_save(s, ids, shape):
 def draw(live, seed=0):
     "Random latents, and others from which the tails are taken."
     order = np.random.default_rng(seed).permutation(live)
-    n = min(PART * max(PARTS.values()), len(order) // 2)
+    n = min(PART * max(PARTS.values()), len(order) // 2 if N_POOL else len(order))
     return order[:n], order[n:n + N_POOL]
 
 
@@ -505,6 +505,22 @@ def stage_row(layer, arch, seed):
     log("DONE", layer, arch, seed)
 
 
+def stage_again(layer, *names):
+    "Draw, score and attack anew for SAEs that are trained and whose statistics are kept."
+    s = subject(int(layer))
+    unit = kept(out / "kept" / f"unit-{layer}.pt", lambda: residual_norm(s))
+    subjects = {n: s.with_sae(load_sae(out / "trained" / n, DEVICE), layer=s.layer) for n in names}
+    timed = Timed()
+    for n, t in subjects.items():
+        stats = load_stats(res / n / "stats", t)
+        random, pool = draw(stats.live(0 if FAKE else 15))
+        save_vectors(t, n, random.tolist(), "vectors", unit)
+        scored(t, stats, random, pool).to_csv(res / n / "latents.csv", float_format="%.6g")
+        timed("again", n, len(random))
+    measure_worst(s, subjects)
+    timed("worst", *names)
+
+
 # What all SAEs share
 
 
@@ -686,6 +702,6 @@ def stage_rate(*_):
 
 
 STAGES = dict(write=stage_write, base=stage_base, tables=stage_tables, acts=stage_acts, row=stage_row,
-              texts=stage_texts, rate=stage_rate, choices=stage_choices)
+              texts=stage_texts, rate=stage_rate, choices=stage_choices, again=stage_again)
 out.mkdir(parents=True, exist_ok=True)
 STAGES[what](*args)

@@ -29,7 +29,7 @@ from ..core.statistics import mean_interval
 from ..core.texts import headlines, instructions, topics
 from ..core.workers import Workers
 from ..judging.concepts import latent_kinds
-from ..judging.offline import OfflineJudge
+from ..judging.offline import offline_judge
 from ..latents.activations import LatentStats, corpus_contexts, latent_stats
 from ..latents.directions import logit_lens, spell
 from ..model.contexts import contexts_of
@@ -208,7 +208,7 @@ def utility_of(
     content = scores[scores.kind == "content"].latent.tolist()
     if min(size.rated_latents, len(content)) < 2 or s.hook_out != s.hook: return pd.DataFrame()
     latents = content[:size.rated_latents]
-    found = utility(s, latents, OfflineJudge(s), sample_instructions(size.rated_prompts, seed), size.factors,
+    found = utility(s, latents, offline_judge(s), sample_instructions(size.rated_prompts, seed), size.factors,
                     stats=stats, conditions=RATED, max_new_tokens=size.new_tokens, seed=seed)
     return found.summary[["score", "low", "high", "latents"]].reset_index()
 

@@ -31,7 +31,7 @@ from ..attacks.oracle import every_token
 from ..attacks.scenarios import Scenario, conditions_of, scenario_of
 from ..attacks.searches import Random
 from ..attacks.summary import lm_summary, summarise
-from ..core.checks import whole
+from ..core.checks import kind_of, whole
 from ..core.files import jsonable
 from ..core.records import Run, manifest
 from ..core.results import Results
@@ -283,8 +283,9 @@ def robustness(s: Subject,  # the subject
                tell: Callable = lambda line: None,  # is told what comes next, and what it will cost
                workers: int | Workers = 1,  # processes that share the work, see `Workers`
               ) -> dict:  # plain data, see `SCHEMA`
-    "Measure how robust the SAE's report is to one added token. Raises ValueError for what makes no sense."
+    "Measure how robust the SAE's report is to one added token. Raises `SubjectError` or ValueError."
     start = time.time()
+    kind_of(s, "s", Subject, "Subject.load()")
     if s.sae is None: raise SubjectError("this subject has no SAE: there is no report to attack.")
     size = robustness_size(size)
     whole(seed, "seed", low=0)
@@ -296,9 +297,10 @@ def robustness(s: Subject,  # the subject
     runs = searched(m, search)
     about = dict(n=min(size.texts, len(fit)), source="the shipped pairs" if texts is None else "given",
                  left_out=left_out)
+    best = oracle(m, runs)
     cost = dict(timing=m.timing, planned=planned, used=used(runs), seconds=time.time() - start)
     remarks = [r for r in (remark, oracle_remark(m), partner_remark(texts)) if r]
-    more = dict(texts=about, gate=gate, oracle=oracle(m, runs), cost=cost, remarks=remarks)
+    more = dict(texts=about, gate=gate, oracle=best, cost=cost, remarks=remarks)
     return assembled(m, search, tables_of(runs) | more)
 
 # %% ../../nbs/app/robustness.ipynb #103e977b

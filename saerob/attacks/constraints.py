@@ -11,7 +11,7 @@ import torch
 from dataclasses import dataclass
 from .edits import EditablePrompt, Suffix
 from .language import Constraint
-from ..core.checks import number, one_of, whole
+from ..core.checks import number, whole
 from ..model.subject import SubjectError
 
 # %% ../../nbs/attacks/constraints.ipynb #d4b46807
@@ -31,10 +31,13 @@ class Answer:
         residuals: torch.Tensor,  # [batch, positions, d_model] at the hook, all positions after `past`
         edits: torch.LongTensor | None = None,  # [batch, n] the candidates; needed for a hook inside a block
     ) -> torch.Tensor:  # [batch, vocabulary] log-probabilities
-        "Next-token log-probabilities of candidates."
+        "Next-token log-probabilities of candidates. Raises `SubjectError` where `edits` are needed."
         prompt = self.prompt
         s = prompt.s
-        if edits is None or s.hook.kind == "resid_post":
+        if edits is None and s.hook.kind != "resid_post":
+            raise SubjectError("this subject reads inside a block, where residuals do not say how the block "
+                               "ends: give edits, the candidates' token ids.")
+        if s.hook.kind == "resid_post":
             return s.logits_from(residuals, past=self.past).log_softmax(-1)
         inputs = prompt.rest(edits) if self.past else prompt.whole(edits)
         return s.logits(inputs, past=self.past).log_softmax(-1)
@@ -54,8 +57,9 @@ class KLBelow(Constraint):
     eps: float | str = "natural"  # nats; "natural": the KL of the text's own natural continuation
 
     def __post_init__(self):
-        is_word = isinstance(self.eps, str)
-        self._store(eps=one_of(self.eps, "eps", ["natural"]) if is_word else number(self.eps, "eps", low=0))
+        if isinstance(self.eps, str) and self.eps != "natural":
+            raise ValueError(f"eps must be a number of nats, or 'natural': it is {self.eps!r}.")
+        self._store(eps=self.eps if self.eps == "natural" else number(self.eps, "eps", low=0))
 
     def bind(
         self,
@@ -85,7 +89,7 @@ def natural_kl(
     prompt: EditablePrompt,  # the text under attack
     before: torch.Tensor,  # [vocabulary] next-token log-probabilities of the unedited prompt
 ) -> float:  # nats
-    "How far the text's own natural continuation moves the LM's next token."
+    "How far the text's own continuation moves the LM's next token. Raises `SubjectError` for a full context."
     s = prompt.s
     unedited = prompt.unedited
     readout = prompt.readout

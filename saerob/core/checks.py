@@ -104,6 +104,8 @@ def texts(
     "Check a collection of texts, at least one; a single str is refused. Raises ValueError."
     if isinstance(values, (str, bytes)):
         raise ValueError(f"{name} must be a list of texts: it is one text; put it into brackets.")
+    if hasattr(values, "columns"):
+        raise ValueError(f"{name} must be a list of texts: it is a table; give one of its columns.")
     try:
         found = list(values)
     except TypeError:

@@ -6,7 +6,7 @@
 __all__ = ['NEUTRAL_REQUEST', 'MEASURES', 'embed_texts', 'passages', 'ReferencePassages', 'unsteered_answers',
            'reference_passages', 'Similarity', 'mention_pattern', 'count_mentions', 'Mentions',
            'instruction_similarities', 'fluency_measures', 'RatingScale', 'fit_rating_scale', 'scales_from',
-           'scales_table', 'exceeded_rarely', 'rating_above', 'OfflineJudge', 'KnownConcept']
+           'scales_table', 'exceeded_rarely', 'rating_above', 'OfflineJudge', 'offline_judge', 'KnownConcept']
 
 # %% ../../nbs/judging/offline.ipynb #7dc05883
 import re
@@ -14,6 +14,7 @@ from collections import Counter
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ import torch
 from fastcore.basics import patch
 from scipy.optimize import minimize
 from scipy.special import expit
-from ..core.assets import minilm
+from ..core.assets import DEFAULT_LM, minilm
 from ..core.checks import kind_of, number, whole
 from ..core.records import hash_of
 from ..core.results import read_table
@@ -390,6 +391,14 @@ def calibrated(
     judge = copy(self)
     judge._know_unsteered([*self.unsteered, *texts])
     return judge
+
+# %% ../../nbs/judging/offline.ipynb #0ff11002
+def offline_judge(
+    s: Subject,  # whose texts are to be rated
+) -> OfflineJudge:
+    "The offline judge with the default LM, for which its scales were made."
+    is_default = Path(str(s.model.config._name_or_path)).name == DEFAULT_LM
+    return OfflineJudge(s if is_default else None)
 
 # %% ../../nbs/judging/offline.ipynb #64be5668
 class KnownConcept(NamedTuple):

@@ -22,7 +22,8 @@ from ..core.checks import each, kind_of, number, whole
 from ..core.checks import texts as checked_texts
 from ..core.results import read_table
 from ..core.statistics import Interval, mean_interval
-from ..judging.offline import embed_texts, exceeded_rarely, fluency_measures, scales_from
+from ..judging.offline import (embed_texts, exceeded_rarely, fluency_measures, offline_judge,
+                                    scales_from)
 from ..latents.directions import Direction, _block_outputs, decoder_rows, row_seed
 from ..model.contexts import without_massive
 from ..model.generation import distinct
@@ -230,12 +231,14 @@ GATE_CONDITIONS = ("unsteered", "random direction", "mismatched concept", "topic
 SHARES = (.2, .3, .4, .5)  # of the median residual norm
 
 def _gate_subjects(s_by_block):
-    "Subjects by block. Raises ValueError for anything else."
+    "Subjects by block, all of one LM. Raises ValueError for anything else."
     if not isinstance(s_by_block, dict) or not s_by_block:
         raise ValueError("s_by_block must be a dict of a Subject per block: {15: Subject.load(layer=15)}.")
     for block, s in s_by_block.items():
         if kind_of(s, f"the subject of block {block}", Subject, "Subject.load()").layer != block:
             raise ValueError(f"the subject given for block {block} reads block {s.layer}.")
+    if len({s.identity()["lm_weights"] for s in s_by_block.values()}) > 1:
+        raise ValueError("the subjects of a gate must all be of one LM.")
     return s_by_block
 
 def _place(folder, name):
@@ -253,6 +256,8 @@ def _steered_rows(s, halves, prompts, shares, made_by, how, folder):
 def _unsteered_rows(s, halves, prompts, samples, how, folder):
     "Unsteered answers to neutral instructions and to direct requests."
     asked_for = {request: topic for topic, request in halves.requests.items()}
+    if len({*prompts, *asked_for}) < len(prompts) + len(halves.requests):
+        raise ValueError("every topic needs a request of its own, and no request may be among the prompts.")
     parts = []
     for i in range(samples):
         options = how | dict(seed=how["seed"] + i, folder=_place(folder, f"unsteered-{i + 1}"))
@@ -286,6 +291,7 @@ def gate_texts(
     seed: int = 0,  # of everything random
     batch: int = 64,  # rows per batch
     folder=None,  # of records, to be continued after an interruption
+    judge_lm: Subject | None = None,  # whose LM measures the NLL; default: the default LM
 ) -> pd.DataFrame:  # block, condition, topic, direction, factor, prompt, text, nll, distinct
     "Write the texts of a gate. Raises ValueError or `SubjectError`."
     subjects = _gate_subjects(s_by_block)
@@ -293,6 +299,7 @@ def gate_texts(
     prompts = list(dict.fromkeys(checked_texts(prompts, "prompts")))
     split_instructions(len(prompts))
     shares = each(shares, "shares", number, 0)
+    if 0 in shares: raise ValueError("shares must be above 0: unsteered texts are written anyway.")
     how = dict(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, batch=batch)
     many = dict(n_random=whole(n_random, "n_random", low=0), n_latents=whole(n_latents, "n_latents", low=0))
     made_by = many | dict(seed=seed)
@@ -304,7 +311,7 @@ def gate_texts(
         parts.append(plain.assign(block=block))
         place = _place(folder, f"block-{block}")
         parts.append(_steered_rows(s, halves, prompts, shares, made_by, how, place))
-    return _with_fluency(first, pd.concat(parts, ignore_index=True))[COLUMNS]
+    return _with_fluency(judge_lm or offline_judge(first).s, pd.concat(parts, ignore_index=True))[COLUMNS]
 
 # %% ../../nbs/steering/gate.ipynb #4ed3b684
 def topic_similarities(
@@ -409,6 +416,9 @@ def _chosen(rated, keys):
     means = rated.assign(half=half).groupby(choice)[MEASURED].mean().reset_index()
     best = means.loc[means.groupby([*keys, "half"]).score.idxmax(), choice]
     found = best.assign(half=1 - best.half).merge(means, on=choice)
+    if len(found) < len(best):
+        raise ValueError("every direction and factor must answer instructions of both halves: "
+                         f"{len(best) - len(found)} that were chosen on one half have no text in the other.")
     return found.groupby(keys, sort=False)[[*MEASURED, "factor"]].mean().reset_index()
 
 def direction_scores(
@@ -537,7 +547,7 @@ def steering_gate(
     prompts: list,  # neutral instructions, at least two
     shares=SHARES,  # factors, in shares of the median residual norm
     folder=None,  # of records, to be continued after an interruption
-    **options,  # n_random, n_latents, samples, max_new_tokens, temperature, seed, batch, as for `gate_texts`
+    **options,  # n_random, n_latents, samples, max_new_tokens, judge_lm and more, as for `gate_texts`
 ) -> Gate:
     "Write and rate the texts of a gate. Raises ValueError or `SubjectError`."
     texts = gate_texts(s_by_block, topics, prompts, shares, folder=folder, **options)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STAND_INS', 'CONDITIONS', 'LEAST_RANDOM', 'harmonic_mean', 'corpus_snippets', 'prompting_for', 'write_texts',
-           'rate_texts', 'split_instructions', 'ScoreArray', 'score_array', 'mean_of_rated', 'choose_factor',
-           'evaluate_at', 'steering_scores', 'dose_response', 'utility_summary', 'in_sigma', 'steering_outcome',
-           'Utility', 'utility', 'sample_latents', 'sample_instructions']
+           'check_judge', 'rate_texts', 'split_instructions', 'ScoreArray', 'score_array', 'mean_of_rated',
+           'choose_factor', 'evaluate_at', 'steering_scores', 'dose_response', 'utility_summary', 'in_sigma',
+           'steering_outcome', 'Utility', 'utility', 'sample_latents', 'sample_instructions']
 
 # %% ../../nbs/steering/utility.ipynb #5418a0a6
 import itertools
@@ -51,8 +51,9 @@ def corpus_snippets(
     length: int = 20,  # tokens each
     seed: int = 0,  # of the places
 ) -> list:  # of texts
-    "Random places of the corpus, to compare a latent's strongest places with."
+    "Random places of the corpus, to compare a latent's strongest places with. Raises ValueError."
     ids = stats.contexts(s).ids
+    length = whole(length, "length", 1, ids.shape[1] - 2)
     rng = np.random.default_rng(whole(seed, "seed", low=0))
     n = whole(n, "n", low=0)
     rows = rng.integers(len(ids), size=n)
@@ -154,6 +155,13 @@ def write_texts(
     return plan.rows.merge(texts.astype(dict(steered=object)), on="steered")
 
 # %% ../../nbs/steering/utility.ipynb #278cf77d
+def check_judge(
+    judge,  # anything
+) -> None:
+    "Refuse what cannot rate texts. Raises ValueError."
+    if all(hasattr(judge, name) for name in ("rate", "identity")): return
+    raise ValueError(f"judge must be a judge, such as OfflineJudge(s) or LLMJudge(…): it is {judge!r}.")
+
 def _rating_key(text, prompt, concept):
     "What a rating is a rating of."
     return hash_of([text, prompt, asdict(concept)])
@@ -196,7 +204,12 @@ def rate_texts(
     batch: int = 64,  # texts per call of the judge
     folder=None,  # of records; missing ratings are asked for again by the next call
 ) -> pd.DataFrame:  # texts with concept, instruction, fluency, note, score, and what else the judge measured
-    "Rate texts for their concepts, anew where they are rated. Raises ValueError for answers that do not fit."
+    """Rate texts for their concepts, anew where they are rated.
+
+    Raises ValueError for a latent without a concept, what is no judge, and answers that do not fit."""
+    check_judge(judge)
+    if lost := set(texts.rated_for) - set(concepts):
+        raise ValueError(f"concepts has none for latent {min(lost)}: give one for every latent.")
     keys = [_rating_key(row.text, row.prompt, concepts[row.rated_for]) for row in texts.itertuples()]
     run = None
     if folder is not None: run = Run(folder, dict(ratings="each text for a concept"), None, judge.identity())
@@ -232,10 +245,14 @@ class ScoreArray(NamedTuple):
 def score_array(
     rated: pd.DataFrame,  # latent, factor, prompt and the column; one condition
     column: str = "score",  # what to look at
+    prompts: list | None = None,  # instructions in their order; default: as they first appear
 ) -> ScoreArray:
-    "Arrange ratings by latent, factor and instruction."
+    "Arrange ratings by latent, factor and instruction. Raises ValueError where there are two for one."
+    if rated.duplicated(["latent", "factor", "prompt"]).any():
+        raise ValueError("a latent, a factor and an instruction stand together twice: average the ratings "
+                         "of several samples first.")
     latents = list(dict.fromkeys(rated.latent))
-    prompts = list(dict.fromkeys(rated.prompt))
+    prompts = list(dict.fromkeys(rated.prompt)) if prompts is None else list(prompts)
     factors = sorted(set(rated.factor))
     cells = pd.MultiIndex.from_product([latents, factors, prompts])
     values = rated.set_index(["latent", "factor", "prompt"])[column].reindex(cells).to_numpy(float)
@@ -270,9 +287,9 @@ def evaluate_at(
     return np.where(at < 0, np.nan, found)
 
 # %% ../../nbs/steering/utility.ipynb #7aba5cb4
-def _scores_of_condition(condition, rated):
+def _scores_of_condition(condition, rated, prompts):
     "The rows of `steering_scores` for one condition."
-    x = score_array(rated)
+    x = score_array(rated, prompts=prompts)
     first, second = split_instructions(x.values.shape[2])
     at = choose_factor(x.values, first)
     at_other = choose_factor(x.values, second)
@@ -280,19 +297,27 @@ def _scores_of_condition(condition, rated):
     columns["score"] = evaluate_at(x.values, at, second)
     columns["swapped_score"] = evaluate_at(x.values, at_other, first)
     columns["in_sample_score"] = evaluate_at(x.values, at, first)
-    for aspect in ASPECTS: columns[aspect] = evaluate_at(score_array(rated, aspect).values, at, second)
+    for aspect in ASPECTS:
+        ratings = score_array(rated, aspect, prompts).values
+        columns[aspect] = evaluate_at(ratings, at, second)
     missing = np.isnan(x.values).sum((1, 2))
     return pd.DataFrame(columns | dict(n=x.values[0].size - missing, missing=missing))
 
 def steering_scores(
     rated: pd.DataFrame,  # from `rate_texts`
+    prompts: list | None = None,  # instructions in the order in which they are dealt; default: as they appear
 ) -> pd.DataFrame:  # a row per condition and latent
     """The factor chosen on one half of the instructions, everything else evaluated on the other.
 
+    Every condition has the same halves. Raises ValueError for an empty table, fewer than two instructions,
+    or several ratings of one latent, factor and instruction.
+
     Columns: condition, latent, factor, score, swapped_score (halves exchanged), in_sample_score (on the half
     that chose the factor), concept, instruction, fluency, n (texts with a score), missing (texts without)."""
-    parts = [_scores_of_condition(condition, d) for condition, d in rated.groupby("condition", sort=False)]
-    return pd.concat(parts, ignore_index=True)
+    if not len(rated): raise ValueError("there is no rated text in this table.")
+    prompts = list(dict.fromkeys(rated.prompt)) if prompts is None else list(prompts)
+    groups = rated.groupby("condition", sort=False)
+    return pd.concat([_scores_of_condition(name, d, prompts) for name, d in groups], ignore_index=True)
 
 # %% ../../nbs/steering/utility.ipynb #b4cdcc97
 def dose_response(
@@ -383,7 +408,7 @@ class Utility:
 # %% ../../nbs/steering/utility.ipynb #bb0601cb
 @patch(as_prop=True)
 def summary_by_kind(self: Utility) -> pd.DataFrame:
-    "The summary for content latents and for form latents apart."
+    "The summary for content latents and for form latents apart. Raises ValueError where no kinds are known."
     if self.kinds is None: raise ValueError("this result does not say which latents are form latents.")
     kind = self.scores.latent.map(self.kinds.kind)
     parts = {k: utility_summary(d) for k, d in self.scores.groupby(kind.rename("kind"))}
@@ -403,10 +428,7 @@ def _calibrated(judge, texts):
     if not len(unsteered) or not hasattr(judge, "calibrated"): return judge
     return judge.calibrated(unsteered)
 
-def _check_judge(judge):
-    "Refuse what cannot rate texts. Raises ValueError."
-    if all(hasattr(judge, name) for name in ("rate", "identity")): return
-    raise ValueError(f"judge must be a judge, such as OfflineJudge(s) or LLMJudge(…): it is {judge!r}.")
+
 
 # %% ../../nbs/steering/utility.ipynb #feae3c31
 def utility(
@@ -422,16 +444,17 @@ def utility(
 ) -> Utility:
     "AxBench's steering score of latents, with controls. Raises `SubjectError` or ValueError."
     stats = stats_for(s, stats)
-    _check_judge(judge)
+    check_judge(judge)
     latents = list(dict.fromkeys(latent_indices(s, latents).tolist()))
-    prompts = [prompts] if isinstance(prompts, str) else list(dict.fromkeys(prompts))
+    prompts = [prompts] if isinstance(prompts, str) else prompts
+    prompts = list(dict.fromkeys(checked_texts(prompts, "prompts")))
     split_instructions(len(prompts))
     live = _live(latents, stats)
     concepts = _concepts_for(s, live, concepts, stats)
     texts_folder = None if folder is None else Path(folder)/"texts"
     ratings_folder = None if folder is None else Path(folder)/"ratings"
     options |= dict(stats=stats, folder=texts_folder)
-    texts = write_texts(s, live, checked_texts(prompts, "prompts"), factors, concepts, **options)
+    texts = write_texts(s, live, prompts, factors, concepts, **options)
     rated = rate_texts(texts, _calibrated(judge, texts), concepts, folder=ratings_folder)
     dead = [latent for latent in latents if latent not in live]
     return Utility(rated, concepts, dead, latent_kinds(s, live, stats))

@@ -34,7 +34,7 @@ from ..core.texts import pairs
 from ..core.workers import Workers, spread, workers_of
 from ..judging.concepts import concepts_of
 from ..judging.detection import windows
-from ..judging.offline import OfflineJudge
+from ..judging.offline import offline_judge
 from ..judging.scoring import interpretability
 from ..latents.activations import (LatentStats, corpus_contexts, latent_stats_of, load_stats,
                                         save_stats)
@@ -45,7 +45,7 @@ from ..model.subject import Subject, SubjectError
 from ..saes.grid import grid_subjects
 from ..steering.scores import input_score, latent_scores
 from ..steering.selection import SELECTION_RULES, selection_gain
-from ..steering.utility import (CONDITIONS, STAND_INS, in_sigma, sample_instructions,
+from ..steering.utility import (CONDITIONS, STAND_INS, check_judge, in_sigma, sample_instructions,
                                 steering_scores, utility)
 from .presets import Preset, StudySize, preset
 
@@ -54,13 +54,15 @@ def live_latents(stats: LatentStats,  # what an SAE's latents do on a corpus
                  size: StudySize,  # how many are scored, and how many are needed
                  seed: int = 0,  # of the draw
                 ) -> pd.Index:  # of latents
-    "Live latents, or a random sample of them. Raises `SubjectError` when fewer are live than needed."
+    "Live latents, or a random sample. Raises `SubjectError` for too few of them, ValueError for a bad size."
     live = stats.live()
     needed = size.n_random + 3*size.n_tail
     if len(live) < needed:
         raise SubjectError(f"{len(live)} latents are active at more than 15 tokens of the reference corpus: "
                            f"{needed} are needed.")
     if size.n_scored is None or size.n_scored >= len(live): return live
+    if size.n_scored < needed:
+        raise ValueError(f"n_scored is {size.n_scored}, and {needed} latents are to be drawn from them.")
     drawn = np.random.default_rng(seed).choice(len(live), size.n_scored, replace=False)
     return live[np.sort(drawn)]
 
@@ -342,14 +344,17 @@ def study(
     scale: str | Preset = "smoke",  # a name in `PRESETS`, or a preset of your own
     folder: str | Path | None = None,  # of the records; default: in the cache
     subjects: dict | None = None,  # name to `Subject`, all on one LM and block; default: `default_subjects`
-    judge=None,  # rates steered texts; default: `OfflineJudge`
+    judge=None,  # rates steered texts; default: `offline_judge`
     seed: int = 0,  # of everything random
     only: list | None = None,  # names of SAEs to measure in this process; default: all
     workers: int | Workers = 1,  # processes that share the SAEs, see `Workers`
 ) -> dict:  # part to DataFrame, as `collect` gives it
     "Every measure on every SAE; resumable. Raises `SubjectError`, ValueError or FileNotFoundError."
     p = preset(scale)
-    subjects = subjects or default_subjects(p)
+    if subjects is None: subjects = default_subjects(p)
+    if not isinstance(subjects, dict) or not subjects:
+        raise ValueError("subjects must be a dict of a name to a Subject, such as {'mine': s}.")
+    if judge is not None: check_judge(judge)
     place = place_of_study(subjects)
     only = None if only is None else each(only, "only", text)
     if unknown := [n for n in only or [] if n not in subjects]:
@@ -359,7 +364,7 @@ def study(
     folder.mkdir(parents=True, exist_ok=True)
     agree(folder / "manifest.json", manifest(dict(size=asdict(p.study)), seed))
     agree(folder / "place.json", manifest(place))
-    judge = judge or OfflineJudge(next(iter(some.values())))
+    judge = judge or offline_judge(next(iter(some.values())))
     measure_shared(SharedInputs(some, p.study, judge, folder, seed), workers_of(workers))
     return collect(folder, list(subjects))
 
@@ -559,12 +564,12 @@ LATENT_COLUMNS = dict(
     order="position within its group",
     delta_c="Δ Token Confidence, nats",
     kl="KL of the next token under steering, nats",
-    output_score="output score",
+    output_score="rise of the best word of its logit lens when it is added, see `output_score`",
     max_activation="largest activation on the reference corpus",
     frequency="share of tokens at which it is active",
     mean_active="mean activation where active",
-    input_score="input score",
-    input_score_next="input score of the next token",
+    input_score="share of its strongest texts whose strongest token its logit lens spells",
+    input_score_next="the same for the token after",
 )
 
 # %% ../../nbs/study/study.ipynb #11a593ae
@@ -625,7 +630,7 @@ SAE_COLUMNS |= dict(
     fluency="mean fluency rating",
     mismatched="mean score for another latent's concept",
     unsteered="mean score of unsteered text for the same concepts",
-    outcome="mean of the steering score less the larger of these two",
+    outcome="mean of steering less the larger of mismatched and unsteered",
     random_direction="mean score of random directions for the latents' concepts",
     diffmean="the same, DiffMean of the latents' examples",
     prompting="the same, an LM that is asked for the concept",
@@ -691,17 +696,19 @@ def study_tables(parts: dict,  # from `collect`
 
 # %% ../../nbs/study/study.ipynb #15e7124c
 def write_study_tables(parts: dict,  # from `collect`
+                       folder: str | Path,  # where to
                        quality: pd.DataFrame | None = None,  # index sae, joined to the table of SAEs
-                       folder: str | Path | None = None,  # where to; None: data/results
                        **about,  # seed, sizes and fingerprints, as for `save_table`
                       ) -> list:  # of paths
-    "Write the tables of a study with their manifests: study_saes, study_latents and so on."
+    "Write the tables of a study with their manifests: study_saes and so on. Raises ValueError."
     columns = dict(saes=SAE_COLUMNS | JUDGED_COLUMNS, latents=LATENT_COLUMNS | JUDGED_COLUMNS,
                    texts=TEXT_COLUMNS, curves=CURVE_COLUMNS)
     paths = []
     for name, table in study_tables(parts).items():
         if name == "saes" and quality is not None:
             table = quality.join(table.set_index("sae"), how="right").reset_index()
+        if unknown := [c for c in table if c not in columns[name]]:
+            raise ValueError(f"the column {unknown[0]!r} has no meaning: leave it out of quality.")
         meanings = {c: columns[name][c] for c in table}
         paths.append(
             save_table(table, f"study_{name}", "saerob.study.study.study_tables", meanings,
