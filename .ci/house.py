@@ -43,7 +43,7 @@ LIGHT = {  # importing this must not load those
         "saerob.attacks",
     ],
 }
-LIMIT_MB = 46  # everything git tracks
+LIMIT_MB = 48  # everything git tracks; a call of the device tool takes 64 MiB
 WIDTH = 110  # columns of a line of code
 RUFF = "E501,E702,E711,E712,E713,E714,E721,E722,E731,E741,E9,F401,F402,F541,F632,F821,F823,F841"
 

@@ -47,7 +47,7 @@ N_POOL = 10 if FAKE else int(os.environ.get("POOL", 1000))  # further latents, f
 N_TAIL = 2 if FAKE else 10
 N_DRAWN = 3  # latents drawn at random among ten that could be chosen
 N_CLOSE = 4 if FAKE else 100  # random latents with every other measure
-N_BASE = 3 if FAKE else 30  # latents with DiffMean and prompting
+N_BASE = 3 if FAKE else int(os.environ.get("BASE", 30))  # latents with DiffMean and prompting
 N_RANDOM = 4 if FAKE else 100  # random directions
 N_TEXTS = 2 if FAKE else int(os.environ.get("ATTACKED", 8))  # attacked texts
 N_CONTEXTS = 8 if FAKE else 512
@@ -278,7 +278,7 @@ def steered(s, vectors, unit, prompts, seed, shares=SHARES):
 
 
 @torch.no_grad()
-def nll_of(s, ids, chunk=512):
+def nll_of(s, ids, chunk=int(os.environ.get("NLL_CHUNK", 512))):
     "Mean nats per token by the unsteered LM after a neutral request, up to the end of each text."
     prompt = prompt_ids(s, NEUTRAL_REQUEST)
     past = s.prefix(torch.tensor([prompt[:-1]], device=s.device), all_blocks=True)
