@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STEERING_ABSENT', 'ALWAYS_ABSENT', 'attack_facts', 'steering_facts', 'machine_sentence', 'facts', 'absent',
            'kept_table', 'score_and_choose', 'Making', 'attacked', 'scored', 'make_attack', 'make_scenarios',
-           'make_steered', 'make_study', 'planned_parts', 'prepare', 'write_page', 'make_report']
+           'make_steered', 'make_study', 'planned_parts', 'prepare', 'write_page', 'or_anew', 'make_report']
 
 # %% ../../nbs/app/report.ipynb #a14a09ec
 import os
@@ -24,7 +24,7 @@ from .report_parts import (attack_part, grid_part, scenarios_part, selection_par
                                      steering_part, study_part)
 from ..attacks.evaluate import evaluate
 from ..attacks.scenarios import SCENARIOS, Scenario, settled
-from ..core.records import Run, atomic, manifest
+from ..core.records import OtherRun, Run, atomic, manifest
 from ..core.results import Results
 from ..core.texts import pairs
 from ..latents.activations import latent_stats
@@ -270,6 +270,18 @@ def write_page(m: Making,  # the report
         draft.write_text(html, encoding="utf-8")
 
 # %% ../../nbs/app/report.ipynb #2c34ddbc
+def or_anew(
+    make,  # function that makes a part
+):  # what it gives
+    "Make a part. Records of another run that are in its way are put aside, it says so, and the part starts anew."
+    while True:
+        try: return make()
+        except OtherRun as e:
+            older = len(list(e.folder.parent.glob(f"{e.folder.name}.older*")))
+            aside = e.folder.rename(e.folder.with_name(f"{e.folder.name}.older{older + 1}"))
+            print(f"report: {e}. Starting anew; the old records are now in {aside}.", file=sys.stderr)
+
+
 def make_report(scale: str | Preset = "smoke",  # a name in `PRESETS`, or a preset of your own
                 folder: str | Path = "report",  # to write to; its run/ is continued
                 seed: int = 0,  # of everything random
@@ -283,7 +295,7 @@ def make_report(scale: str | Preset = "smoke",  # a name in `PRESETS`, or a pres
     folder = Path(folder)
     prepare(folder)
     m = Making(p, folder, seed, subjects)
-    parts = [attempt(*planned, folder) for planned in planned_parts(m)]
+    parts = [attempt(id, title, partial(or_anew, make), folder) for id, title, make in planned_parts(m)]
     write_page(m, parts, time.time() - start)
     print(f"written: {folder / 'index.html'}")
     failed = [part.title for part in parts if part.failed]
