@@ -178,7 +178,8 @@ def defended_row(s,  # the undefended subject
     from saerob.attacks import attack
     from saerob.model.subject import SubjectError
 
-    d, readout = defence.subject, how["readout"]
+    d = defence.subject
+    readout = how["readout"]
     for what in [x for x in (text, target) if x]:
         if not n_reported(d, what, readout):
             raise SubjectError(f"{defence.words} withholds everything of {what[:40]!r}: make it milder.")
@@ -293,7 +294,9 @@ def attack_summary(df,  # rows of `attack_row`, with a note where one failed
         rows["attack - random"] = paired_difference(hits["attack"], hits["random"])
     if "withheld" in ok: rows["share withheld"] = mean_interval(ok.withheld.astype(float))
     table = {name: dict(mean=i.value, low=i.low, high=i.high, n=i.n) for name, i in rows.items()}
-    return pd.DataFrame(table).T.rename_axis("condition").astype({"n": int})
+    found = pd.DataFrame(table).T.rename_axis("condition").astype({"n": int})
+    found.attrs["infeasible"] = int((~ok.feasible.astype(bool)).sum()) if "feasible" in ok else 0
+    return found
 
 # %% ../../nbs/app/answers.ipynb #d9f68b88
 def summary_sentence(summary,  # of `attack_summary`
@@ -311,7 +314,9 @@ def summary_sentence(summary,  # of `attack_summary`
     rest = [f"{words}: {said(f'{name}, {c}')}" for c, words in others.items()
             if f"{name}, {c}" in summary.index]
     if "share withheld" in summary.index: rest.append(f"withheld: {said('share withheld')}")
-    return "; ".join([found, *rest]) + " (intervals at 95 %)."
+    infeasible = summary.attrs.get("infeasible", 0)
+    none = f" For {infeasible} of them no edit that keeps the constraint was found: they count as unedited."
+    return "; ".join([found, *rest]) + " (intervals at 95 %)." + none*bool(infeasible)
 
 # %% ../../nbs/app/answers.ipynb #03a60c1a
 def attack_drawing(rows: list,  # of `attack_row`, those that succeeded
@@ -448,15 +453,16 @@ def score_sentences(df,  # scores, a row per latent
                    ) -> list:
     "What the scores say together."
     said = [f"{len(df)} of the {n} latents of this SAE were scored."]
+    live = df[~df.dead.astype(bool)] if "dead" in df else df
     if "delta_c" in df:
-        surer = (df.delta_c < 0).sum()
+        surer = (live.delta_c < 0).sum()
         said.append(f"Adding them makes the LM surer of its next token for {surer}, less sure for "
-                    f"{(df.delta_c > 0).sum()}.")
+                    f"{(live.delta_c > 0).sum()}.")
     if "output_score" in df:
         said.append(f"Steering brings up the words that they spell (output score above 0.5) for "
-                    f"{(df.output_score > 0.5).sum()}.")
+                    f"{(live.output_score > 0.5).sum()}.")
     if "dead" in df and df.dead.any():
-        said.append(f"{df.dead.sum()} are never active in the reference corpus.")
+        said.append(f"{df.dead.sum()} are never active in the reference corpus and are not counted here.")
     return said
 
 # %% ../../nbs/app/answers.ipynb #fe7ac390

@@ -101,7 +101,8 @@ def searches(
     s = default_subject("bfloat16")
     defects = tuple(d for d in DEFECTS if d != "unchecked")
     for row in rows:
-        theirs, mine = [], []
+        theirs = []
+        mine = []
         for text, other in pairs()[["x1", "x2"]][first:first + n].itertuples(index=False):
             goal = Targeted(other) if row.targeted else Untargeted()
             kw = dict(goal=goal, edit=Suffix(row.n_tokens), budget=float("inf"))

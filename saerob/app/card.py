@@ -30,7 +30,7 @@ from ..core.texts import headlines, instructions, topics
 from ..core.workers import Workers
 from ..judging.concepts import latent_kinds
 from ..judging.offline import offline_judge
-from ..latents.activations import LatentStats, corpus_contexts, latent_stats
+from ..latents.activations import LatentStats, corpus_contexts, latent_stats, stats_for
 from ..latents.directions import logit_lens, spell
 from ..model.contexts import contexts_of
 from ..model.subject import Subject, SubjectError
@@ -141,7 +141,7 @@ def select_latents(
     "Latents worth trying, each with a factor, an example and a steered line. Raises `SubjectError`."
     one_of(by, "by", ["output_score", "delta_c"])
     require_steerable(s)
-    stats = latent_stats(s) if stats is None else stats
+    stats = stats_for(s, stats)
     scores = latents_of(s, stats, 256, seed) if scores is None else scores
     content = _content_of(scores)
     values = content.set_index("latent")[by]
@@ -247,7 +247,9 @@ def card_tables(
     m: Making,  # the card
 ) -> dict:  # name to table: quality, latents, steering, gate, utility, defences
     "The parts of a card that are tables, each measured once."
-    s, size, seed = m.s, m.size, m.seed
+    s = m.s
+    size = m.size
+    seed = m.seed
     found = dict(quality=m.kept("quality", lambda: quality_of(s, size)))
     stats = latent_stats(s, n_contexts=size.contexts)
     latents = m.kept("latents", lambda: latents_of(s, stats, size.latents, seed))

@@ -589,8 +589,11 @@ def study_command(
 ):
     "Measure robustness, interpretability and steering of several SAEs, and put them into one table."
     given = {"--lm": lm, "--layer": layer, "--device": device, "--judge": judge, "--judge-url": judge_url,
-             "--only": only, "--ray": ray}
-    _refuse_unused(dry_run, no_run, given if no_run else given | {"--sae": sae})
+             "--only": only, "--ray": ray, "--dtype": None if dtype == "float32" else dtype,
+             "--trust-remote-code": trust or None, "--workers": None if workers == 1 else workers}
+    if dry_run: given |= {"--sae": sae, "--resume": resume or None, "--out": None if out == "study" else out}
+    _refuse_unused(dry_run, no_run, given)
+    if no_run and not Path(out).is_dir(): raise ValueError(f"--out: there is no folder {out} to read.")
     if dry_run: return _say_costs(scale)
     if judge_url and not judge: raise ValueError("--judge-url needs --judge MODEL.")
     if not no_run: check_several(lm, sae, layer, device, dtype)
@@ -746,6 +749,7 @@ def saes_command(
     "Train the five SAEs that ship with saerob again, and measure them; resumable."
     from saerob.saes.train import TrainingPlan, make_saes
 
+    if out: fresh_folder(Path(out), resume=True)
     show(make_saes(TrainingPlan(epochs=epochs, seed=seed), out).round(3))
     return 0
 
@@ -754,13 +758,15 @@ def saes_command(
 def bench_command(
     rows: Annotated[Optional[list[str]], typer.Argument(
         metavar="ROW ...", help="row families (default: all)")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="timed pairs per measurement")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="timed pairs per measurement; slow ones take two")] = 3,
     out: Annotated[Optional[str], typer.Option(
         help="folder of the table (default: data/results)")] = None,
 ):
     "Time the fast paths against their baselines, as ratios with the same numbers out."
     from saerob.app.bench import bench, bench_summary
     from saerob.core.texts import data_path
+
+    if out: fresh_folder(Path(out), resume=True)
 
     def tell(row):
         print(f"{row['row']}, {row['what']}: {row['ratio']:.3g} times better", flush=True)

@@ -273,7 +273,7 @@ def write_page(m: Making,  # the report
 def or_anew(
     make,  # function that makes a part
 ):  # what it gives
-    "Make a part. Records of another run that are in its way are put aside, it says so, and the part starts anew."
+    "Make a part. Records of another run that are in its way are put aside, and the part starts anew."
     while True:
         try: return make()
         except OtherRun as e:

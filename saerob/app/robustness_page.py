@@ -344,7 +344,8 @@ def example_items(
 ) -> list:  # of items for `texts_block`
     "One typical text with the token that was added, under every constraint."
     units = pd.DataFrame(found["units"])
-    items, chosen = [], None
+    items = []
+    chosen = None
     for c in found["constraints"]:
         own = units[units.constraint == c["name"]]
         search = only(found["overlaps"], constraint=c["name"], role="search")["condition"]

@@ -22,10 +22,11 @@ from .constraints import kl
 from .edits import EditablePrompt, Suffix
 from .goals import Switch, Untargeted
 from .language import Constraint, Edit, Goal, Search, check_budget
+from .published import DEFECTS
 from .searches import GCG, TokenShifts
 from .state import AttackState
 from .token_shifts import shifts_shipped
-from ..core.checks import kind_of, text as check_text, whole
+from ..core.checks import kind_of, one_of, text as check_text, whole
 from ..model.readout import DEFAULT_READOUT, Readout, read_both, tokenise
 from ..model.subject import Subject, SubjectError
 
@@ -297,12 +298,15 @@ def choose_latents(
     "The latents that an attack on one latent aims at (Li et al. 2025, section 3)."
     kind_of(goal, "goal", Switch, "Switch(on=False)")
     n = goal.n_latents if n is None else whole(n, "n", low=1)
+    if isinstance(defects, str):
+        raise ValueError("defects must be a tuple of names: put the name into brackets.")
+    for defect in defects: one_of(defect, "defects", DEFECTS)
     if goal.targeted and target is None:
         raise SubjectError("a targeted choice of latents needs the other text: pass target=….")
     z, pre = text_reading(s, text, readout)
     candidates = (z > 0).cpu() != goal.on
     if usable is not None: candidates &= checked_usable(usable, s.d_sae)
-    strength = lowest_first(s, text, pre, readout, defects) if goal.on else z
+    strength = lowest_first(s, pre, defects) if goal.on else z
     if goal.targeted:
         z_target, _ = text_reading(s, target, readout)
         candidates &= (z_target > 0).cpu() == goal.on
@@ -337,9 +341,7 @@ def text_reading(
 
 def lowest_first(
     s,  # the subject
-    text,  # the text; not needed
     pre,  # [d_sae] pre-activations of the text
-    readout,  # how it was read; not needed
     defects,  # of the published code, names in `DEFECTS`
 ) -> torch.Tensor:  # [d_sae]
     "Large for latents with low pre-activations. The published code forgets the decoder bias there."

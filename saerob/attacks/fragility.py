@@ -150,11 +150,12 @@ def similarity(s: Subject,  # the subject
     "Similarity of residuals with one residual at four stages, from the residual to the active set."
     W = encoder_rows(s)
     gram = W.T @ W
+    h, base, mean = (x.float().to(gram.device) for x in (h, base, mean))
     v0 = base - mean
     z0 = s.encode(base[None])[0]
-    n_on = torch.zeros(s.d_sae)
+    n_on = torch.zeros(s.d_sae, device=gram.device)
     parts = []
-    for v in (h.float() - mean).split(4096):
+    for v in (h - mean).split(4096):
         z = s.encode(v + mean)
         g = v @ gram
         n_on += (z > 0).sum(0)
@@ -162,7 +163,7 @@ def similarity(s: Subject,  # the subject
         preacts = (g @ v0)/((g*v).sum(1)*(v0 @ gram @ v0)).sqrt()
         activations = (z @ z0)/(z.norm(dim=1)*z0.norm()).clamp(min=1e-9)
         parts.append(torch.stack([residual, preacts, activations, overlap(z, z0)], 1))
-    return Similarity(torch.cat(parts), n_on/len(h))
+    return Similarity(torch.cat(parts).cpu(), (n_on/len(h)).cpu())
 
 # %% ../../nbs/attacks/fragility.ipynb #cb932e9b
 class TokenSimilarity(NamedTuple):
@@ -350,6 +351,7 @@ def lm_facts(s: Subject,  # an LM with an SAE
              h: torch.Tensor,  # [n, d_model] residuals at tokens that the SAE was not trained on
             ) -> dict:  # embedding_std, norm, mean_share, fvu, dead
     "What is needed to read two LMs side by side."
+    h = h.to(s.sae.W_dec)
     z = s.encode(h).detach()
     error = (h - s.decode(z)).square().sum()
     return dict(embedding_std=s.model.get_input_embeddings().weight.float().std().item(),

@@ -200,7 +200,7 @@ def replay_constrained(s: Subject,  # the subject, in the precision of the table
     prompt = tokenise(s, table.text, table.readout)
     edit = Suffix(1)
     objective = replace(active_set(s, table.base), **search.objective_options(s))
-    state = Replay(objective, edit.on(s, prompt, table.readout), s.vocab, budget, table=table)
+    state = Replay(objective, edit.on(s, prompt, table.readout), table.tokens, budget, table=table)
     bound = bind_constraint(s, table, constraint)
     if bound is not None:
         continues = bound.continues if isinstance(constraint, SameContinuation) else None

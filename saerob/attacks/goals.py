@@ -62,6 +62,8 @@ class ActiveSet(Objective):
     tie_break: bool = True  # are ties of the overlap broken by the loss?
     tie = 1e-4  # weight of the loss: less than one latent of the overlap, with fewer than 5,000 on
 
+    def __post_init__(self): one_of(self.smooth, "smooth", SMOOTH)
+
     def metric(
         self,
         z,  # [batch, d_sae] activations
@@ -112,6 +114,8 @@ class OneLatent(Objective):
     smooth: str = "preacts"  # what the loss is made of, see `SMOOTH`
     tie_break: bool = True  # are ties of the rank broken by the loss?
     tie = 1e-6  # weight of the loss in the score
+
+    def __post_init__(self): one_of(self.smooth, "smooth", SMOOTH)
 
     def metric(
         self,

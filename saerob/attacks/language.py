@@ -97,13 +97,13 @@ class Constraint(Piece):
 
 # %% ../../nbs/attacks/language.ipynb #065b663a
 class Search(Piece):
-    "How candidates are chosen: `search(state, start, seed)` evaluates them; the state keeps the books."
+    "How candidates are chosen: `search(state, start, seed)` evaluates them; the state logs them."
     kind = "search"
     checks_typing = True  # are candidates that nobody can type refused?
 
     def __call__(
         self,
-        state,  # runs candidates and keeps the books
+        state,  # runs candidates and logs them
         start,  # [n] token ids, the first edit
         seed,  # of whatever is random
     ):

@@ -95,7 +95,9 @@ def _checked_tokens(s, tokens):
     "Token ids as a tensor [n]. Raises `SubjectError` for those that the LM does not have."
     found = torch.as_tensor(tokens).flatten()
     last = s.model.get_input_embeddings().weight.shape[0] - 1
-    if len(found) and not found.is_floating_point() and 0 <= found.min() and found.max() <= last: return found
+    whole_numbers = not found.is_floating_point() and found.dtype != torch.bool
+    if len(found) and whole_numbers and 0 <= found.min() and found.max() <= last:
+        return torch.tensor(list(dict.fromkeys(found.tolist())))  # each once
     raise SubjectError(f"tokens must be token ids from 0 to {last}, at least one.")
 
 def _table_id(s, text, readout, tokens):
@@ -173,7 +175,8 @@ def outcomes(s: Subject,  # the subject; its SAE may be any at that layer
 
 def _judge(objective, reading):
     "Metric, score and done of a batch under one objective, [batch, 3]."
-    z, pre = reading.z, reading.pre
+    z = reading.z
+    pre = reading.pre
     columns = objective.metric(z, pre), objective.score(z, pre), objective.done(z, pre)
     return torch.stack([c.float() for c in columns], 1).cpu()
 
@@ -213,7 +216,7 @@ def replay(s: Subject,  # the subject, in the precision of the table
     objective = replace(objective, **search.objective_options(s))
     prompt = tokenise(s, table.text, table.readout)
     edit = Suffix(1)
-    state = Replay(objective, edit.on(s, prompt, table.readout), s.vocab, budget, table=table)
+    state = Replay(objective, edit.on(s, prompt, table.readout), table.tokens, budget, table=table)
     search(state, edit.start(s, table.text, prompt, table.readout), seed)
     return state
 

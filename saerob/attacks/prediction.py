@@ -58,7 +58,7 @@ def predictors(s: Subject,  # the subject
                    spread=s.encode_pre(h.readouts).std(0),
                    frequency=n_on/len(h.tokens),
                    alignment=torch.cosine_similarity(W, s.sae.W_dec, dim=1))
-    return pd.DataFrame({name: value.numpy() for name, value in columns.items()}).rename_axis("latent")
+    return pd.DataFrame({name: value.cpu().numpy() for name, value in columns.items()}).rename_axis("latent")
 
 # %% ../../nbs/attacks/prediction.ipynb #be53becf
 def predictions(d: pd.DataFrame,  # the columns of `predictors`

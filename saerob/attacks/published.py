@@ -49,11 +49,11 @@ class PublishedGCG(Search):
 
     def __call__(
         self,
-        state,  # runs candidates and keeps the books
+        state,  # runs candidates and logs them
         start,  # [n] token ids, the first edit
         seed,  # of the draws
     ) -> None:
-        "Climb by the gradient, with the defects that are kept. What is found stands in the state."
+        "Greedy coordinate search by gradient, with the defects that are kept; the state has what is found."
         rng = torch.Generator().manual_seed(seed)
         here = self.published_start(state, start)
         first = here[None]

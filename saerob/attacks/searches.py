@@ -41,22 +41,26 @@ class GCG(Search):
 @patch
 def __call__(
     self: GCG,
-    state: AttackState,  # runs candidates and keeps the books
+    state: AttackState,  # runs candidates and logs them
     start: torch.LongTensor,  # [n] token ids, the first edit
     seed: int,  # of the draws
 ) -> None:
-    "Climb by the gradient."
+    "Try substitutions that the gradient proposes; where they run out, it proposes twice as many."
     rng = torch.Generator().manual_seed(seed)
     here = begin(state, start)
-    average = lists = None
+    average = None
+    lists = None
     for t in rounds(state, self.steps):
         if lists is None:
+            if state.left < 4: break  # a gradient costs as much as three forward passes
             gradient = state.gradient(here)
             if average is None: average = gradient
             average = self.momentum*average + (1 - self.momentum)*gradient
             lists = favourites(state, average, self.top_k)
-        proposed = substitutions(here, lists, rng, self.swaps(state, t))
-        new = state.filter_candidates(proposed, self.batch)
+        new = self.candidates(state, here, lists, rng, self.swaps(state, t))
+        while not len(new) and lists.shape[1] < len(state.allowed):
+            lists = favourites(state, average, 2*lists.shape[1])
+            new = self.candidates(state, here, lists, rng, self.swaps(state, t))
         if not len(new): break
         state.evaluate(new)
         if state.best is not None and not torch.equal(state.best, here):
@@ -64,6 +68,19 @@ def __call__(
             lists = None
 
 # %% ../../nbs/attacks/searches.ipynb #5178727b
+@patch
+def candidates(
+    self: GCG,
+    state: AttackState,  # what is being solved
+    here: torch.LongTensor,  # [n] the edit to change
+    lists: torch.LongTensor,  # [n, k] tokens per position
+    rng: torch.Generator,  # source of chance
+    swaps: int,  # positions changed at once
+) -> torch.LongTensor:  # [up to batch, n]
+    "A batch of substitutions that were not tried before."
+    return state.filter_candidates(substitutions(here, lists, rng, swaps), self.batch)
+
+
 @patch
 def swaps(
     self: GCG,
@@ -78,7 +95,7 @@ def swaps(
 # %% ../../nbs/attacks/searches.ipynb #33ee2085
 @dataclass(frozen=True)
 class Random(Search):
-    "The climb of `GCG` with tokens drawn at random: the control."
+    "Greedy coordinate search as in `GCG`, with tokens drawn at random: the control."
     steps: int | None = None  # rounds; None: until the budget is used up
     batch: int = 200  # candidates per round
     top_k: int = 300  # tokens drawn per position and round
@@ -90,7 +107,7 @@ class Random(Search):
 
     def __call__(
         self,
-        state,  # runs candidates and keeps the books
+        state,  # runs candidates and logs them
         start,  # [n] token ids, the first edit
         seed,  # of the draws
     ) -> None:
@@ -121,7 +138,7 @@ class Beam(Search):
 @patch
 def __call__(
     self: Beam,
-    state: AttackState,  # runs candidates and keeps the books
+    state: AttackState,  # runs candidates and logs them
     start: torch.LongTensor,  # [n] token ids, the first edit
     seed: int,  # of the draws
 ) -> None:
@@ -129,7 +146,7 @@ def __call__(
     rng = torch.Generator().manual_seed(seed)
     begin(state, start)
     kept = start[None]
-    score = torch.tensor([float("inf")])
+    score = state.tried[-1][1] if state.tried else torch.tensor([torch.inf])
     lists = {}
     for _ in rounds(state, self.steps):
         share = -(-self.batch//len(kept))
@@ -139,7 +156,8 @@ def __call__(
         edits = torch.cat([kept, new])
         scores = torch.cat([score, state.evaluate(new)])
         best = scores.topk(min(self.width, len(scores)), largest=False).indices
-        kept, score = edits[best], scores[best]
+        kept = edits[best]
+        score = scores[best]
 
 # %% ../../nbs/attacks/searches.ipynb #188cb160
 @patch
@@ -153,6 +171,7 @@ def offspring(
 ) -> torch.LongTensor:  # [up to share, n]
     "Up to `share` substitutions of one edit that were not tried before."
     key = tuple(edit.tolist())
+    if key not in lists and state.left < 4: return edit[None][:0]  # no room for a gradient
     if key not in lists: lists[key] = favourites(state, state.gradient(edit), self.top_k)
     return state.filter_candidates(substitutions(edit, lists[key], rng), share)
 
@@ -190,7 +209,7 @@ class Surrogate(Search):
 @patch
 def __call__(
     self: Surrogate,
-    state: AttackState,  # runs candidates and keeps the books
+    state: AttackState,  # runs candidates and logs them
     start: torch.LongTensor,  # [n] token ids, the first edit
     seed: int,  # of the draws
 ) -> None:
@@ -217,7 +236,9 @@ def ranked(
     "The best predictions among proposed edits, then a random part of them."
     edits = torch.cat([edits for edits, _ in state.tried])
     scores = torch.cat([scores for _, scores in state.tried])
-    w, b = ridge(X[edits].flatten(1), scores)
+    measured = scores.isfinite()
+    if measured.sum() < 2: return proposed
+    w, b = ridge(X[edits[measured]].flatten(1), scores[measured])
     predicted = X[proposed].flatten(1) @ w + b
     n = 3*self.batch//4
     first = predicted.argsort()[:2*(n + len(state.seen))]
@@ -252,7 +273,7 @@ class TokenShifts(Search):
 @patch
 def __call__(
     self: TokenShifts,
-    state: AttackState,  # runs candidates and keeps the books
+    state: AttackState,  # runs candidates and logs them
     start: torch.LongTensor,  # [n] token ids, the first edit
     seed: int,  # not needed: nothing is random
 ) -> None:
@@ -289,7 +310,9 @@ def shifts(
     if isinstance(self.table, str):
         raise SubjectError(f"of the table {self.table} only the fingerprint was recorded: to search again, "
                            "pass the table itself, TokenShifts(table=…).")
-    return load_shifts(s, readout) if self.table is None else self.table
+    if self.table is None: return load_shifts(s, readout)
+    self.table.refuse_others(s, readout)
+    return self.table
 
 @patch
 def _model(self: TokenShifts, state: AttackState) -> ShiftModel:
@@ -307,7 +330,8 @@ def _residual_at(state, start):
 # %% ../../nbs/attacks/searches.ipynb #00358c5e
 def _one_round(state, model, here, h, size, region):
     "Evaluate one batch: how many candidates it had, and whether it improved on the best."
-    best_before, completed = state.best_score, state.completions
+    best_before = state.best_score
+    completed = state.completions
     n_tried = one_batch(state, model, here, h, size, region)
     better = state.best_score < best_before
     if region is not None: region.adapt(better, state.completions - completed, n_tried)
@@ -344,7 +368,8 @@ def best_predictions(
     region=None,  # a `TrustRegion`; None: all tokens are considered
 ) -> torch.LongTensor:  # [up to size, n]
     "The substitutions with the best predicted scores over all positions that were not tried before."
-    found, scores = [], []
+    found = []
+    scores = []
     for position in range(len(here)):
         right, offset = model.prediction(position, base[position])
         near = None if region is None else region.nearest(model.left @ right + offset)
@@ -400,12 +425,13 @@ def adapt(
 class FixedList(Search):
     "Try a fixed list of tokens in its order: what other texts have taught, without a search."
     tokens: tuple = ()  # token ids, the most promising first
-    source: str = ""  # where the list comes from
+    source: str = "unnamed"  # where the list comes from
     cost: int = 0  # forward passes that making the list took
     batch: int = 200  # candidates at a time
 
     def __post_init__(self):
-        if not len(self.tokens): raise ValueError("tokens must name at least one token.")
+        if isinstance(self.tokens, int) or not len(self.tokens):
+            raise ValueError("tokens must be a list of token ids, at least one.")
         self._store(tokens=tuple(whole(token, "each of tokens", low=0) for token in self.tokens),
                     source=check_text(self.source, "source"),
                     cost=whole(self.cost, "cost", low=0),
@@ -417,7 +443,7 @@ class FixedList(Search):
 @patch
 def __call__(
     self: FixedList,
-    state: AttackState,  # runs candidates and keeps the books
+    state: AttackState,  # runs candidates and logs them
     start: torch.LongTensor,  # [n] token ids, the first edit
     seed: int,  # not needed: nothing is random
 ) -> None:
@@ -454,7 +480,7 @@ class Exhaustive(Search):
 
     def __call__(
         self,
-        state,  # runs candidates and keeps the books
+        state,  # runs candidates and logs them
         start,  # [1] token id, the first edit
         seed,  # not needed: nothing is random
     ) -> None:

@@ -262,8 +262,8 @@ def continuation_judged(results: Results,  # as `evaluate` gives them
     values = {}
     for condition, (before, after) in _continuations(results).items():
         said = judge.ask([SAME.format(a.strip(), b.strip()) for a, b in zip(before, after)])
-        word = said.text.str.extract(r"(?i)\b(yes|no)\b")[0].str.lower()
-        values[condition] = word.map({"yes": 1., "no": 0.}).to_numpy()
+        yes, no = (said.text.str.contains(rf"(?i)\b{word}\b") for word in ("yes", "no"))
+        values[condition] = np.where(yes == no, np.nan, yes.astype(float))
     return _with_metric(results, "judged", values)
 
 # %% ../../nbs/attacks/summary.ipynb #bc9fb168
@@ -329,9 +329,9 @@ def break_evens(
 
 # %% ../../nbs/attacks/summary.ipynb #7842b35b
 def _runs_on(runs, units, unit):
-    "The runs on the text of a unit."
-    place = units.index("text")
-    return [run for other, run in runs if other[place] == unit[place]]
+    "The runs on the text of a unit, and on its latent where there is one; with any seed."
+    places = [i for i, name in enumerate(units) if name != "seed"]
+    return [run for other, run in runs if all(other[i] == unit[i] for i in places)]
 
 def _to_equal(run, ours):
     "Forward passes of a run to its own final effect, and of other runs to the same."

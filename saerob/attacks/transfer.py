@@ -62,7 +62,7 @@ def random_transfer(s: Subject,  # whose vocabulary is drawn from
     rows = []
     for read_by, (other, readout) in readers.items():
         for i, z in enumerate(activations_of(other, texts, readout)):
-            left = float(np.median(overlap(activations_of(other, edited[i], readout), z)))
+            left = overlap(activations_of(other, edited[i], readout), z).quantile(.5).item()
             rows.append(dict(text=i, found_on="random token", read_by=read_by, overlap=left, edit=""))
     return pd.DataFrame(rows)
 
@@ -70,7 +70,7 @@ def random_transfer(s: Subject,  # whose vocabulary is drawn from
 def best_random_transfer(subjects: dict,  # as for `transfer_matrix`
                          texts: list,  # as for `transfer_matrix`
                          readers: dict,  # as for `transfer_matrix`
-                         budget: int=201,  # forward passes, as the attack may use
+                         budget: int=1000,  # forward passes, as the attack may use
                          batch: int=100,  # tokens at a time
                          seed: int=0,  # of the draws
                         ) -> pd.DataFrame:  # as `transfer_matrix` gives it, found_on "best random, …"

@@ -98,7 +98,8 @@ def independent_difference(
     groups = [as_numbers(values, name).ravel() for name, values in dict(a=a, b=b).items()]
     groups = [values[~np.isnan(values)] for values in groups]
     if min(map(len, groups)) < 2: raise ValueError("each group needs at least two observations.")
-    value, n = float(_mean_less(*groups)), sum(map(len, groups))
+    value = float(_mean_less(*groups))
+    n = sum(map(len, groups))
     if all(np.ptp(values) == 0 for values in groups): return Interval(value, value, value, n)
     draws = dict(n_resamples=whole(n_resamples, "n_resamples", low=1), rng=np.random.default_rng(seed))
     draws |= dict(vectorized=True, confidence_level=level)
@@ -121,11 +122,12 @@ def share_interval(
 
 # %% ../../nbs/core/statistics.ipynb #5ba7e002
 def interval_of_shares(
-    shares,  # one share per text, from 0 to 1, at least one
+    shares,  # one share per text, from 0 to 1, at least one; NaN left out
     level: float = .95,  # confidence, in (0, 1)
 ) -> Interval:
     "The mean of shares with its interval over them: Wilson's where each is 0 or 1, else the bootstrap's."
     shares = as_numbers(shares, "shares")
+    shares = shares[~np.isnan(shares)]
     if np.isin(shares, [0, 1]).all(): return share_interval(int(shares.sum()), len(shares), level)
     return mean_interval(shares, level=level)
 
@@ -184,7 +186,8 @@ def _split_means(first, second, groups, n_splits, rng):
         half[order] = (place + rng.integers(2)) % 2
         a.append(_half_means(first, groups, half))
         b.append(_half_means(second, groups, 1 - half))
-    a, b = np.array(a), np.array(b)
+    a = np.array(a)
+    b = np.array(b)
     whole_ones = ~(np.isnan(a) | np.isnan(b)).any(0)
     if whole_ones.sum() < 3: raise ValueError(TOO_FEW_GROUPS)
     return a[:, whole_ones], b[:, whole_ones]

@@ -194,7 +194,8 @@ def choose_columns(
         if old not in df.columns:
             raise ValueError(f"{what} has no column {old!r}; it has {', '.join(map(repr, df.columns))} "
                              "(a CSV without a header is read by column numbers)")
-    found = pd.DataFrame({new: df[old].fillna("") for new, old in columns.items()})
+    there = {new: df[old].astype(object) for new, old in columns.items()}
+    found = pd.DataFrame({new: column.where(column.notna(), "") for new, column in there.items()})
     for name in found.columns.difference(["label"]):
         if found[name].map(type).isin([list, dict]).any():
             raise ValueError(f"column {columns[name]!r} of {what} holds lists or objects, not texts")
@@ -211,7 +212,8 @@ def keep_texts(
 ) -> pd.DataFrame:  # in order; `.attrs['dropped']` counts the rows that lacked a text
     "Rows that hold text, sampled. Raises ValueError if none does."
     whole(seed, "seed", low=0)
-    kept = found[(found.drop(columns="id") != "").all(axis=1)].reset_index(drop=True)
+    needed = found.columns.difference(["id", "label"])
+    kept = found[(found[needed] != "").all(axis=1)].reset_index(drop=True)
     if kept.empty:
         what = "the table" if isinstance(source, pd.DataFrame) else f"'{Path(source).name}'"
         raise ValueError(f"{what} holds no text: {len(found)} rows, each lacks a text")
@@ -428,7 +430,8 @@ def wikitext(
 ) -> dict:  # title to a list of paragraphs; articles with `<unk>` in their title are left out
     "Articles of a file of WikiText. Raises `ValueError` where it holds none."
     opened = gzip.open if str(path).endswith(".gz") else open
-    found, title = {}, None
+    found = {}
+    title = None
     with opened(path, "rt", encoding="utf-8") as file:
         for line in map(str.strip, file):
             heading = re.fullmatch(r"= ([^=].*[^=]) =", line)

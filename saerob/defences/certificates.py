@@ -16,6 +16,7 @@ import torch
 from scipy.stats import binomtest
 from ..attacks.oracle import TokenTable, encode_both
 from ..core.checks import number, one_of, whole
+from ..model.identity import _behind
 from ..model.readout import DEFAULT_READOUT, Prompt, Readout, tokenise
 from ..model.subject import Subject, SubjectError
 
@@ -36,16 +37,16 @@ def rule_of(
     kind = type(sae).__name__
     encoder = s.affine_encoder()
     settings = getattr(sae, "cfg", None)
-    if encoder is None or hasattr(sae, "b_gate") or getattr(sae, "max_iterations", 0):
+    if encoder is None or hasattr(sae, "b_gate") or getattr(sae, "max_iterations", 0) or _behind(sae):
         raise SubjectError(f"a radius needs an SAE that is TopK or has one threshold per latent: "
                            f"{kind} is neither.")
     k = getattr(sae, "k", None) or getattr(settings, "k", None)
     if k is None:
-        level = getattr(sae, "threshold", torch.zeros(s.d_sae)).detach().float().clamp(min=0)
-        return Rule(encoder.A.float(), encoder.b.float(), None, level)
+        level = getattr(sae, "threshold", torch.zeros(s.d_sae)).detach().float().clamp(min=0).cpu()
+        return Rule(encoder.A.float().cpu(), encoder.b.float().cpu(), None, level)
     rescaled = getattr(settings, "rescale_acts_by_decoder_norm", False)
-    size = sae.W_dec.detach().float().norm(dim=1) if rescaled else torch.ones(s.d_sae)
-    return Rule(encoder.A.float()*size, encoder.b.float()*size, int(k), torch.zeros(s.d_sae))
+    size = sae.W_dec.detach().float().norm(dim=1).cpu() if rescaled else torch.ones(s.d_sae)
+    return Rule(encoder.A.float().cpu()*size, encoder.b.float().cpu()*size, int(k), torch.zeros(s.d_sae))
 
 # %% ../../nbs/defences/certificates.ipynb #a210be2c
 class Radii(NamedTuple):
@@ -66,8 +67,8 @@ def residual_radius(
 ) -> Radii:
     "How far a residual may move before a latent can change its state. Raises `SubjectError`, see `rule_of`."
     rule = rule_of(s)
-    values = h.float() @ rule.A + rule.b
-    on = encode_both(s, h[None]).z[0] > 0
+    values = h.float().cpu() @ rule.A + rule.b
+    on = encode_both(s, h[None]).z[0].cpu() > 0
     norm = rule.A.norm(dim=0).clamp(min=1e-12)
     own = (values - rule.level).abs()/norm
     if rule.k is None: expected = values > rule.level
@@ -101,7 +102,7 @@ def check_radius(
     for h in table.resid.split(1024):
         distance = (h.float() - table.base).norm(dim=1)*(1 + 1e-4)  # rounding
         safe = r.latents > distance[:, None]
-        changed = (encode_both(s, h).z > 0) != r.on
+        changed = (encode_both(s, h).z.cpu() > 0) != r.on
         promised += int(safe.sum())
         broken += int((safe & changed).sum())
         promised_on += int(safe[:, r.on].sum())
@@ -133,10 +134,10 @@ def one_token_certificate(
         raise ValueError("this table has no answers: use every_token(…, answers=True).")
     rows = torch.ones(len(table.tokens), dtype=torch.bool)
     if limit is not None: rows = table.kl <= number(limit, "limit", low=0)
-    z0 = encode_both(s, table.base[None]).z[0]
+    z0 = encode_both(s, table.base[None]).z[0].cpu()
     on = z0 > 0
     switched = torch.zeros(s.d_sae, dtype=torch.long)
-    for h in table.resid[rows].split(1024): switched += ((encode_both(s, h).z > 0) != on).sum(0)
+    for h in table.resid[rows].split(1024): switched += ((encode_both(s, h).z.cpu() > 0) != on).sum(0)
     active = pd.DataFrame(dict(activation=z0[on].numpy(), tokens=switched[on].numpy()),
                           index=pd.Index(on.nonzero()[:, 0].numpy(), name="latent"))
     active = active.assign(certified=active.tokens == 0).sort_values("activation", ascending=False)
@@ -160,7 +161,8 @@ def deletion_bounds(
     "The shares that any attack leaves. Raises ValueError for a rate outside [0, 1]."
     one_of(edit, "edit", EDITS)
     lost = number(rate, "rate", low=0, high=1)**whole(r, "r", low=0)
-    low, high = np.asarray(low, float), np.asarray(high, float)
+    low = np.asarray(low, float)
+    high = np.asarray(high, float)
     if edit == "insert": return Bounds(lost*low, lost*high + 1 - lost)
     return Bounds(np.maximum(low - (1 - lost), 0), np.minimum(high + 1 - lost, 1))
 
@@ -234,6 +236,9 @@ def clopper_pearson(
 # %% ../../nbs/defences/certificates.ipynb #64afcb0b
 class Smoothed(NamedTuple):
     "The vote on a text, and what is certain about it under attack."
+    rate: float  # probability with which each token is deleted
+    r: int  # tokens that the attacker inserts or replaces
+    edit: str  # one of `EDITS`
     share: np.ndarray  # [d_sae] of the draws in which each latent was on
     low: np.ndarray  # [d_sae] at least so much is left under attack
     high: np.ndarray  # [d_sae] at most so much
@@ -264,10 +269,11 @@ def smoothed_certificate(
     if readout.pool != "last": raise SubjectError("the vote reads the last position: use pool='last'.")
     prompt = tokenise(s, text, readout)
     masks = keep_masks(prompt.head.shape[1] - prompt.first, rate, draws, seed)
-    share = vote_shares(s, prompt, masks).numpy()
+    share = vote_shares(s, prompt, masks).cpu().numpy()
     hits = np.round(share*draws).astype(int)
     bounds = np.array([clopper_pearson(k, draws, level) for k in range(draws + 1)])[hits]
-    return Smoothed(share, *deletion_bounds(bounds[:, 0], bounds[:, 1], rate, r, edit))
+    attacked = deletion_bounds(bounds[:, 0], bounds[:, 1], rate, r, edit)
+    return Smoothed(rate, r, edit, share, *attacked)
 
 # %% ../../nbs/defences/certificates.ipynb #1e7e356f
 @torch.no_grad()
@@ -276,19 +282,27 @@ def check_smoothed(
     text: str,  # the text
     voted: Smoothed,  # its certificate, for one inserted token
     tokens: torch.LongTensor,  # [n] token ids to append
-    rate: float,  # that of the certificate
     draws: int = 200,  # how many
+    level: float = .999,  # confidence with which a new vote must contradict the certificate
     readout: Readout = DEFAULT_READOUT,  # that of the certificate
     seed: int = 1,  # of the draws, other ones than those of the certificate
 ) -> Checked:
-    "Hold a certificate against some appended tokens."
+    """Hold a certificate against some appended tokens: broken where a new vote contradicts it.
+
+    A certificate is about a probability, and a new vote is a sample. So it counts as broken only where the
+    exact bound of that probability from the new draws lies on the other side of a half. Raises ValueError for
+    a certificate that is not about inserted tokens."""
+    if voted.edit != "insert": raise ValueError("only certificates for inserted tokens can be checked here.")
     prompt = tokenise(s, text, readout).open
-    masks = keep_masks(prompt.head.shape[1] - prompt.first + 1, rate, draws, seed)
+    masks = keep_masks(prompt.head.shape[1] - prompt.first + 1, voted.rate, draws, seed)
+    bounds = np.array([clopper_pearson(k, draws, level) for k in range(draws + 1)])
     broken = 0
     for token in tokens:
         ids = torch.cat([prompt.head, token[None, None], prompt.tail], 1)
-        share = (s.encode(read_draws(s, ids, prompt.first, masks)) > 0).float().mean(0).numpy()
-        broken += int((voted.certified & ((share > .5) != voted.on)).sum())
+        hits = (s.encode(read_draws(s, ids, prompt.first, masks)) > 0).sum(0).cpu().numpy()
+        low, high = bounds[hits].T
+        turned = np.where(voted.on, high < .5, low > .5)
+        broken += int((voted.certified & turned).sum())
     on = voted.certified & voted.on
     share = float(on.sum()/voted.on.sum()) if voted.on.any() else float("nan")
     return Checked(int(voted.certified.sum())*len(tokens), broken, share)

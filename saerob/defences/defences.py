@@ -45,7 +45,7 @@ class Withholding:
         self,
         h,  # [..., d_model] residuals
     ) -> torch.Tensor:  # [..., d_sae]
-        "The SAE's own pre-activations: what gradients follow."
+        "The undefended SAE's pre-activations: gradients do not see what is withheld, scores do."
         return self.s.encode_pre(h)
 
     def decode(
@@ -111,6 +111,9 @@ def one_place(
 ) -> None:
     "Refuse SAEs that read different places. Raises `SubjectError`."
     if s.hook != other.hook: raise SubjectError(f"the SAEs read {s.hook} and {other.hook}: use one place.")
+    if s.model is other.model: return
+    if s.identity()["lm_weights"] != other.identity()["lm_weights"]:
+        raise SubjectError("the SAEs belong to two LMs: use one.")
 
 # %% ../../nbs/defences/defences.ipynb #d773d6cf
 class Partners(NamedTuple):
@@ -276,7 +279,7 @@ def overlaps_left(
     parts = []
     for h in table.resid.split(batch):
         h = h.float()
-        parts.append({name: overlap(d.encode(h), references[name]).numpy() if references[name].any()
+        parts.append({name: overlap(d.encode(h), references[name]).cpu().numpy() if references[name].any()
                       else np.full(len(h), np.nan) for name, d in defences.items()})
     index = pd.Index(table.tokens.numpy(), name="token")
     return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True).set_index(index)
@@ -351,6 +354,8 @@ class Vote:
 # %% ../../nbs/defences/defences.ipynb #f2f287cf
 class Reader(Subject):
     "A subject that reads several times. Subclasses define `readings`."
+    reads_last_only = True  # `tokenise` refuses a readout that pools
+
     def __init__(
         self,
         s: Subject,  # the LM with the undefended SAE
@@ -448,7 +453,7 @@ class Deletions(Reader):
         self.rate = number(rate, "rate", low=0, high=1)
         self.seed = whole(seed, "seed", low=0)
         self.n_after = tokenise(s, "A text.", readout).tail.shape[1]
-        self.first = int(s.bos_id is not None)
+        self.first = tokenise(s, "A text.", readout).first
 
     def _kept(self, length):
         "Which tokens of a prompt every draw keeps, [draws, length]: deleted are tokens of the text only."
@@ -474,7 +479,7 @@ def readings(
 @patch
 def _of_tokens(self: Deletions, tokens, past):
     "Readings of token ids, draw by draw for all rows at once."
-    if past is not None: tokens = torch.cat([past.tokens.expand(len(tokens), -1), tokens], 1)
+    if past is not None: tokens = torch.cat([past.tokens.expand(len(tokens), -1), tokens.to(past.tokens)], 1)
     kept = self._kept(tokens.shape[1])
     return torch.cat([self.plain.resid(tokens[:, row]) for row in kept], -1)
 
@@ -486,19 +491,29 @@ def readings_after(
     edits,  # [batch, length] token ids
 ) -> torch.Tensor:  # [batch, draws * d_model]
     "As for any `Reader`; each draw's beginning is run once, and a draw without the edit only once."
-    head, rest = prompt.head, prompt.rest(edits)
+    head = prompt.head
+    rest = prompt.rest(edits)
     kept = self._kept(head.shape[1] + rest.shape[1])
     return torch.cat([self._draw_after(head, rest, row, edits.shape[1]) for row in kept], -1)
 
 @patch
 def _draw_after(self: Deletions, head, rest, kept, length):
     "One draw of every row [n, d_model]."
-    begun, left = head[:, kept[:head.shape[1]]], kept[head.shape[1]:]
+    begun = head[:, kept[:head.shape[1]]]
+    left = kept[head.shape[1]:]
     past = self.plain.prefix(begun) if begun.shape[1] else None
     rows = rest[:, left] if left[:length].any() else rest[:1, left]
     return self.plain.resid(rows, past=past).expand(len(rest), -1)
 
 # %% ../../nbs/defences/defences.ipynb #8e26238b
+def _refuse_unlike(votes):
+    "Refuse votes that read differently, of which the first would read for all."
+    if not votes: raise ValueError("votes must hold at least one vote: it is empty.")
+    ways = {(type(v), v.sae.n, v.plain.hook, getattr(v, "rate", 0), getattr(v, "seed", 0))
+            for v in votes.values()}
+    if len(ways) > 1: raise SubjectError("these votes read differently: call every_reading for each of them.")
+
+
 @torch.no_grad()
 def every_reading(
     votes: dict,  # name to `Reader`; all read alike, and differ in their quorum at most
@@ -508,6 +523,7 @@ def every_reading(
     batch: int = 256,  # tokens at a time
 ) -> pd.DataFrame:  # index token, a column per vote: share of its report that the token leaves
     "What every token, appended to a text, leaves of votes. Raises `SubjectError` where one reports nothing."
+    _refuse_unlike(votes)
     first = next(iter(votes.values()))
     prompt = Suffix(1).on(first, tokenise(first, text, readout), readout)
     tokens = (first.vocab if tokens is None else torch.as_tensor(tokens))[:, None]
@@ -576,6 +592,7 @@ def unexplained(
     h: torch.Tensor,  # [n, d_model] residuals at the tokens of texts
 ) -> float:
     "Share of the residuals' variance that the defended reconstruction leaves unexplained (FVU)."
+    h = h.to(d.device)
     error = (h - d.decode(d.encode(h)).float()).square().sum()
     return (error/(h - h.mean(0)).square().sum()).item()
 

@@ -135,7 +135,17 @@ class CodeMonitor(Monitor):
         h,  # [..., d_model] residuals
     ) -> torch.Tensor:  # [..., n_topics]
         "The probe's scores of the SAE's activations."
-        return self.s.encode(h).float() @ self.w + self.b
+        z = self.s.encode(h).float()
+        return z @ self.w.to(z.device) + self.b.to(z.device)
+
+    def smooth(
+        self,
+        h,  # [..., d_model] residuals
+    ) -> torch.Tensor:  # [..., n_topics]
+        "The same scores, with gradients as if every latent were on (a straight-through estimate)."
+        z = self.s.encode(h).float().detach()
+        pre = self.s.encode_pre(h).float()
+        return (z + pre - pre.detach()) @ self.w.to(z.device) + self.b.to(z.device)
 
 # %% ../../nbs/defences/monitors.ipynb #4a6d2f18
 class ResidualMonitor(Monitor):
@@ -154,7 +164,7 @@ class ResidualMonitor(Monitor):
         h,  # [..., d_model] residuals
     ) -> torch.Tensor:  # [..., n_topics]
         "The probe's scores of the residual."
-        return h.float() @ self.w + self.b
+        return h.float() @ self.w.to(h.device) + self.b.to(h.device)
 
 # %% ../../nbs/defences/monitors.ipynb #d1e3c749
 @torch.no_grad()
@@ -163,7 +173,7 @@ def text_scores(
     positions: Positions,  # as `read_positions` gives them
 ) -> np.ndarray:  # [n_texts, n_scores]
     "The largest score over each text's positions."
-    found = torch.cat([score(h) for h in positions.h.split(2048)]).float().numpy()
+    found = torch.cat([score(h) for h in positions.h.split(2048)]).float().cpu().numpy()
     first = np.flatnonzero(np.diff(positions.text, prepend=-1))
     return np.maximum.reduceat(found, first, axis=0)
 
@@ -218,7 +228,8 @@ def fit_probe(
         varying = np.flatnonzero(X.std(0) > 0)
         chosen = SelectKBest(f_classif, k=min(k, len(varying))).fit(X[:, varying], about)
         seen = varying[chosen.get_support()]
-    mean, scale = X[:, seen].mean(0), X[:, seen].std(0).clip(min=1e-6)
+    mean = X[:, seen].mean(0)
+    scale = X[:, seen].std(0).clip(min=1e-6)
     probe = LogisticRegression(C=C, class_weight="balanced", max_iter=2000)
     probe.fit((X[:, seen] - mean)/scale, about)
     w = np.zeros(X.shape[1], np.float32)
@@ -295,7 +306,7 @@ def reported(
 
 def _false_share(said, about):
     "The share of a text's other topics that is reported, over texts; where there is none, by Wilson."
-    shares = pd.DataFrame(said*1.).mask(about).mean(axis=1)
+    shares = pd.DataFrame(said*1.).mask(about).mean(axis=1).dropna()
     return mean_interval(shares) if shares.any() else share_interval(0, len(shares))
 
 # %% ../../nbs/defences/monitors.ipynb #73b5133c
@@ -420,8 +431,9 @@ def table_scores(
     batch: int = 4096,  # tokens at a time
 ) -> TableScores:
     "Score every token of a table once; thresholds play no part."
-    found = torch.cat([monitor.scores(h.float()).float() for h in table.resid.split(batch)])
-    return TableScores(monitor.scores(table.base[None].float())[0].float().numpy(), found.numpy())
+    found = torch.cat([monitor.scores(h.float()).float().cpu() for h in table.resid.split(batch)])
+    base = monitor.scores(table.base[None].float())[0].float().cpu()
+    return TableScores(base.numpy(), found.numpy())
 
 # %% ../../nbs/defences/monitors.ipynb #c8fb1a20
 class Exact(NamedTuple):
@@ -440,7 +452,8 @@ def exact_fooling(
     kept: np.ndarray | None = None,  # bool [n_tokens]: which tokens count; None: all
 ) -> Exact:
     "Can any token turn over what a monitor says of a text?"
-    base, tokens = scores.base[topic], scores.tokens[:, topic]
+    base = scores.base[topic]
+    tokens = scores.tokens[:, topic]
     spread = float(tokens.std())
     reported = bool(base > threshold)
     turned = (tokens > threshold) != reported

@@ -105,7 +105,7 @@ def _set_limits(self: LLMJudge, workers, tries, wait, timeout, deadline, price) 
     self.wait = number(wait, "wait", 0)
     self.timeout = number(timeout, "timeout", .001)
     self.deadline = number(deadline, "deadline", .001)
-    if price is not None and len(price) != 2:
+    if price is not None and (not isinstance(price, (list, tuple)) or len(price) != 2):
         raise ValueError("price must be two numbers: of a million tokens read, and of a million written.")
     self.price = None if price is None else tuple(number(p, "price", 0) for p in price)
 
@@ -114,6 +114,7 @@ def _set_limits(self: LLMJudge, workers, tries, wait, timeout, deadline, price) 
 def _set_cache(self: LLMJudge, cache) -> None:
     slug = re.sub(r"\W+", "-", self.model).strip("-")
     self.cache = Path(cache) if cache else home()/"judges"/f"{slug}.jsonl"
+    if self.cache.is_dir(): raise ValueError(f"cache must be a file, and {self.cache} is a folder.")
     self.count = Counter()
     self._kept = {}  # hash of a question to its line in the cache
     self._size = -1  # bytes of the cache that have been read

@@ -143,14 +143,16 @@ def _word_pattern(word: str) -> str:
     return rf"(?<!\w){re.escape(word)}{more}(?!\w)"
 
 # %% ../../nbs/judging/offline.ipynb #1417c2e5
+_UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")  # scripts that put no space between words
+
 def mention_pattern(
     tokens,  # words, pieces of words, numbers, punctuation marks
 ) -> re.Pattern | None:  # one group per thing to count; None where there is nothing
     "What to look for: words with short endings, an ending that most words share, any number, marks."
     found = {t.strip(" \t\nĠ▁").casefold() for t in tokens} - {""}
-    words = sorted(t for t in found if t[0].isalpha() and t.isascii())
+    words = sorted(t for t in found if t[0].isalpha() and not _UNSPACED.search(t))
     numbers = sorted(t for t in found if t[0].isdigit())
-    marks = sorted(found - set(words) - set(numbers))
+    marks = sorted(found - set(words) - set(numbers), key=len, reverse=True)
     ending = _shared_ending(words)
     parts = [_word_pattern(w) for w in words if not (ending and w.endswith(ending))]
     if ending: parts.append(rf"\w{ending}(?!\w)")

@@ -116,7 +116,9 @@ def __call__(
     batch: int = 64,  # windows per pass
 ) -> WindowStates:
     "Read windows, those of similar length together."
-    words, centres, wholes = {}, {}, {}
+    words = {}
+    centres = {}
+    wholes = {}
     for rows in _batches_by_length(pieces, batch):
         states = self._read_batch([pieces[i] for i in rows])
         for found, new in zip((words, centres, wholes), states): found.update(zip(rows, new))
@@ -243,7 +245,8 @@ def score_by_similarity(
     scorer = SimilarityScorer(_pool_states(w, s, encoder), weight)
     pool = scorer.centred(scorer.pool.words, scorer.pool.whole, scorer.pool.start)
     shown = _shown_examples(w, seen)
-    held_out, more = [], {}
+    held_out = []
+    more = {}
     for latent, other in zip(w.scored, w.scored[1:] + w.scored[:1]):
         mine = w.of(latent).query("not shown")
         rows = seen.row[mine.place].values
@@ -337,7 +340,8 @@ def detect_prompt(
 # %% ../../nbs/judging/scoring.ipynb #d3e09789
 def _answer_line(text: str, word: str) -> str | None:
     "The one line that begins with a word and a colon, or the only line; None otherwise."
-    lines = [line.strip(" *_#>`\t") for line in str(text).strip().splitlines()]
+    if not isinstance(text, str): return None  # silence
+    lines = [line.strip(" *_#>`\t") for line in text.strip().splitlines()]
     lines = [line for line in lines if line]
     found = [re.match(rf"{word}\s*[*_]*\s*:(.*)", line, re.I) for line in lines]
     named = [m[1].strip(" *_") for m in found if m]
@@ -363,14 +367,16 @@ def parse_active(
     named = {int(x) for x in re.findall(r"\d+", line)}
     return [i in named for i in range(1, n + 1)] if named <= set(range(1, n + 1)) else None
 
-_GRADE_LINE = re.compile(r"\W*(\d+)\W*[:.)]\W*(\d+(?:\.\d+)?)(?:\s*/\s*10)?\W*")
+_GRADE_LINE = re.compile(r"[\s*_#>]*(\d+)[\s*_]*(?::|\)|\.\s)[\s*_]*"  # 2: … or 2) … or 2. …
+                         r"(\d+(?:\.\d+)?)(?:\s*/\s*10)?[\s*_.]*")
 
 def parse_grades(
     text: str,  # an answer
     n: int,  # excerpts asked about
 ) -> list | None:  # [n] numbers from 0 to 10; None: unreadable
     "The grades in an answer, one line for each excerpt."
-    matches = [_GRADE_LINE.fullmatch(line) for line in str(text).splitlines()]
+    if not isinstance(text, str): return None  # silence
+    matches = [_GRADE_LINE.fullmatch(line) for line in text.splitlines()]
     found = [(int(m[1]), float(m[2])) for m in matches if m]
     grades = dict(found)
     complete = len(found) == n and set(grades) == set(range(1, n + 1))

@@ -29,7 +29,8 @@ def decoder_rows(
     latents=None,  # indices; None: all
 ) -> torch.Tensor:  # [n, d_model], float32
     "What one unit of a latent's activation adds to the residual."
-    rows = s.sae.W_dec[latent_indices(s, latents)].float()
+    latents = latent_indices(s, latents)
+    rows = s.sae.W_dec[latents].float()
     by_norm = getattr(getattr(s.sae, "cfg", None), "rescale_acts_by_decoder_norm", False)
     return rows/rows.norm(dim=-1, keepdim=True) if by_norm else rows
 

@@ -116,12 +116,13 @@ def activation_threshold(self: Subject,
         kind = type(sae).__name__
         raise SubjectError(f"{kind} chooses its latents one after the other: no latent has a level "
                            "of its own from which it is active.")
-    if hasattr(sae, "threshold"): return sae.threshold.detach().expand_as(preacts)
+    if hasattr(sae, "threshold"): return sae.threshold.detach().clamp(min=0).expand_as(preacts)
     k = getattr(sae, "k", None) or getattr(cfg, "k", None)
     if not k: return torch.zeros_like(preacts)
     rescaled = getattr(cfg, "rescale_acts_by_decoder_norm", False)
     size = sae.W_dec.detach().norm(dim=-1) if rescaled else 1.
     ranked = preacts*size
+    if int(k) >= ranked.shape[-1]: return torch.zeros_like(preacts)  # no latent has a rival
     top = ranked.topk(int(k) + 1).values
     weakest_active, strongest_inactive = top[..., -2:].clamp(min=0).split(1, -1)
     level = torch.where(ranked >= weakest_active, strongest_inactive, weakest_active)

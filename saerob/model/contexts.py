@@ -64,7 +64,8 @@ def excerpt(s: Subject,  # for its tokenizer
             window: int=9,  # tokens shown on either side
            ) -> str:  # the text around it, the token in «»
     "A few words around a token, with the token marked."
-    left = s.text(ids[max(1, at - window):at])
+    first = int(s.bos_id is not None)
+    left = s.text(ids[max(first, at - window):at])
     token = s.text(ids[at:at + 1])
     right = s.text(ids[at + 1:at + window + 1])
     return f"{left}«{token}»{right}".replace("\n", "⏎").strip()
@@ -81,7 +82,8 @@ def word_at(s: Subject,  # for its tokenizer
             window: int=10,  # tokens on either side
            ) -> Word:
     "A token's surroundings, and its word."
-    left = s.text(ids[max(1, at - window):at])
+    first = int(s.bos_id is not None)
+    left = s.text(ids[max(first, at - window):at])
     token = s.text(ids[at:at + 1])
     right = s.text(ids[at + 1:at + window + 1])
     start = re.search(r"\w*$", left)[0] if token[:1].isalnum() else ""

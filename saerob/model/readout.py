@@ -80,6 +80,9 @@ def tokenise(s: Subject,  # the subject
     "Tokenise a text for a readout. Raises `SubjectError` for blank texts and those too long for the context."
     if not isinstance(readout, Readout):
         raise SubjectError(f"readout must be of the kind Readout, such as Readout(): it is {readout!r}.")
+    if readout.pool != "last" and getattr(s, "reads_last_only", False):
+        raise SubjectError(f"{type(s).__name__} reads the last position, not pooling {readout.pool!r}: "
+                           "use pool='last'.")
     s.tokens(text)
     whole = s.tokens(readout.before + text + readout.after)
     head = s.tokens(readout.before + text)

@@ -59,13 +59,13 @@ def round_trips(self: Subject,
 
 # %% ../../nbs/model/tokens.ipynb #5e921450
 def _is_typable(text: str) -> bool:
-    "Whether a token's text is not empty, whole characters, and free of control characters."
+    "Whether a token's text is not empty, whole characters, and printable or white space (also form feeds)."
     whole_characters = "\ufffd" not in text
     return text != "" and whole_characters and (text.isprintable() or text.isspace())
 
 @patch(as_prop=True)
 def typable(self: Subject) -> torch.BoolTensor:  # [vocabulary], on the CPU
-    "Tokens that an edit may use: no special or added ones, no broken bytes or control characters."
+    "Tokens that an edit may use: no special or added ones, no broken bytes; printable or white space."
     if "typable" in self._shared: return self._shared["typable"]
     n = self.model.get_input_embeddings().weight.shape[0]
     added = self.tokenizer.added_tokens_decoder.items()

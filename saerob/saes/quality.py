@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from ..core.checks import not_empty, whole
 from ..model.contexts import Contexts, without_massive
-from ..model.subject import Subject
+from ..model.subject import Subject, SubjectError
 
 # %% ../../nbs/saes/quality.ipynb #960c3e95
 class QualitySums:
@@ -101,14 +101,26 @@ def evenly(
     return contexts[torch.linspace(0, len(contexts) - 1, n).long()]
 
 # %% ../../nbs/saes/quality.ipynb #78434210
+def _refuse_mixed(s, subjects):
+    "Refuse SAEs that write elsewhere than they read, or that read different places."
+    for name, t in subjects.items():
+        if t.hook_out != t.hook:
+            raise SubjectError(f"{name} writes elsewhere than it reads, as a transcoder does: these measures "
+                               "are of SAEs.")
+        if t.hook != s.hook or t.model is not s.model:
+            raise SubjectError(f"{name} reads {t.hook} and the first SAE {s.hook}, or their LMs are two: "
+                               "measure SAEs of one LM and place together.")
+
+
 @torch.no_grad()
 def quality(
     subjects: dict,  # name to `Subject`; all on the same LM and layer
     contexts: Contexts,  # held-out text
     n_loss: int=64,  # contexts used for the LM's loss, which needs the whole model
 ) -> pd.DataFrame:  # one row per SAE; the columns are explained in `QUALITY_COLUMNS`
-    "The standard measures of SAEs; one pass of the LM serves all."
+    "The standard measures of SAEs; one pass of the LM serves all. Raises `SubjectError` for mixed ones."
     s = next(iter(not_empty(subjects, "subjects").values()))
+    _refuse_mixed(s, subjects)
     n_loss = whole(n_loss, "n_loss", 1)
     sums = {name: QualitySums(t) for name, t in subjects.items()}
     total, n, n_massive = _read_tokens(s, contexts, sums)

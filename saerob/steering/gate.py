@@ -150,7 +150,8 @@ def calibrated_f1(
     calibrate: np.ndarray,  # [texts] bool: texts on which the threshold is chosen; the others are tested
 ) -> np.ndarray:  # [columns] between 0 and 1
     "F1 score of telling texts by a threshold that was chosen on other texts."
-    known, about = z[calibrate], own[calibrate]
+    known = z[calibrate]
+    about = own[calibrate]
     values = np.sort(known, axis=0)
     limits = (values + np.vstack([np.zeros_like(values[:1]), values[:-1]]))/2  # half way between two texts
     tried = np.stack([_f1((known >= limit) & (known > 0), about) for limit in limits])
@@ -373,7 +374,9 @@ def _fluency(texts):
     "The offline judge's fluency rating, from 0 to 1; 0 for empty texts."
     scale = scales_from(read_table("judges_scales"))["fluency"]
     reach = scale(texts[["nll", "distinct"]].astype(float))
-    empty = (texts.text.str.strip() == "").to_numpy() | np.isnan(reach[:, 0])
+    empty = (texts.text.str.strip() == "").to_numpy()
+    if (np.isnan(reach[:, 0]) & ~empty).any():
+        raise ValueError("a text that is not empty has no nll: measure it with fluency_measures.")
     return np.where(empty | (reach[:, 0] < .5), 0., reach.sum(1)/2)
 
 # %% ../../nbs/steering/gate.ipynb #eeaf7d88

@@ -104,6 +104,15 @@ def _check_widths(s, directions):
         raise SubjectError(f"the vector of {d.name!r} has {len(d.vector)} numbers, and what is steered "
                            f"has {width}.")
 
+def _corpus_units(s, latents):
+    "Largest activations in the reference corpus. Raises ValueError for a latent that is never active there."
+    units = latent_stats(s).table.max_activation
+    silent = [latent for latent in latents if not units[latent] > 0]
+    if silent:
+        raise ValueError(f"latent {silent[0]} was never active on the reference corpus, so its factors have "
+                         "no unit: pass max_activations, or leave it out.")
+    return units
+
 def _checked_units(latents, max_activations):
     "The unit of each latent's factors. Raises ValueError where it is missing or no number."
     try: return {latent: number(float(max_activations[latent]), "", low=0) for latent in latents}
@@ -159,15 +168,18 @@ def _direction_rows(s, prompt, directions, factors):
 def _plan(s, prompts, latents, factors, intervention, directions, max_activations):
     "Every combination, in the order given. Raises `SubjectError` or ValueError for what does not exist."
     check_intervention(s, intervention)
-    prompts = checked_texts(_as_list(prompts), "prompts")
+    prompts = [prompts] if isinstance(prompts, str) else prompts
+    prompts = list(dict.fromkeys(checked_texts(prompts, "prompts")))
     latents = _checked_latents(s, latents)
     directions = _checked_directions(directions, intervention)
     _check_widths(s, directions)
-    factors = _as_list([number(f, "a factor") for f in not_empty(_as_list(factors), "factors")])
+    factors = factors.tolist() if hasattr(factors, "tolist") else factors
+    factors = not_empty(factors if isinstance(factors, (list, tuple)) else [factors], "factors")
+    factors = list(dict.fromkeys(number(f, "a factor") for f in factors))
     if not latents + directions:
         raise ValueError("there is nothing to write: give latents (None: unsteered) or directions.")
     real = [latent for latent in latents if latent is not None]
-    if real and max_activations is None: max_activations = latent_stats(s).table.max_activation
+    if real and max_activations is None: max_activations = _corpus_units(s, real)
     units = _checked_units(real, max_activations)
     vectors = dict(zip(real, decoder_rows(s, real))) if real else {}
     rows = []

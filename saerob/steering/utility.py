@@ -316,6 +316,8 @@ def steering_scores(
     that chose the factor), concept, instruction, fluency, n (texts with a score), missing (texts without)."""
     if not len(rated): raise ValueError("there is no rated text in this table.")
     prompts = list(dict.fromkeys(rated.prompt)) if prompts is None else list(prompts)
+    unknown = sorted(set(rated.prompt) - set(prompts))
+    if unknown: raise ValueError(f"prompts lacks the instruction {unknown[0]!r} of the table.")
     groups = rated.groupby("condition", sort=False)
     return pd.concat([_scores_of_condition(name, d, prompts) for name, d in groups], ignore_index=True)
 

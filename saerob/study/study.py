@@ -226,7 +226,8 @@ def measure_interpretability(
     name: str,  # of the SAE, whose sample is drawn
 ) -> pd.DataFrame:  # index latent
     "Detection of held-out windows, without an LLM; and by the judge, where it can be asked."
-    s, drawn = shared.subjects[name], shared.windows[name]
+    s = shared.subjects[name]
+    drawn = shared.windows[name]
     latents = shared.sample[name].index.tolist()
     table = interpretability(s, latents, drawn=drawn)[DETECTION_COLUMNS]
     if not asks(shared.judge): return table
