@@ -18,6 +18,7 @@ import torch
 from scipy import integrate, stats
 from .oracle import TokenTable, every_token
 from ..core.assets import home
+from ..core.checks import number
 from ..core.records import Run, fingerprint, hash_of
 from ..core.texts import SHIPPED, brown
 from ..model.contexts import contexts_of
@@ -210,6 +211,7 @@ def top_share_overlap(rho: float,  # correlation of pre-activations before and a
                       q: float,  # share of latents that are on
                      ) -> float:  # expected overlap
     "Overlap of the top share q of two Gaussian variables with correlation rho."
+    number(q, "q", low=1e-9, high=1)
     if rho >= 1:
         return 1.
     threshold = stats.norm.isf(q)

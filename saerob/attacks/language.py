@@ -180,6 +180,8 @@ def from_settings(
 ) -> Piece | None:
     "The piece that a record describes. Raises ValueError for one that does not exist."
     if record is None: return None
+    if not isinstance(record, dict):
+        raise ValueError(f"a record of a piece is a dict, as settings gives it: it is {record!r}.")
     kind = next((key for key in ("goal", "edit", "search", "constraint") if key in record), None)
     if kind is None:
         raise ValueError(f"a record of a piece names its goal, edit, search or constraint: "

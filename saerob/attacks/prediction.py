@@ -91,7 +91,8 @@ def latent_fates(lm: Subject,  # the LM that made the tables, in bfloat16
             known = predictors(s, table.base, table.resid[0].float(), J, h)
             share_on = np.array(on[i, name])
             known["outcome"] = np.where(known.on, 1 - share_on, share_on)
-            off = rng.choice(known.index[~known.on & (known.frequency > 0)], n_off, replace=False)
+            candidates = known.index[~known.on & (known.frequency > 0)]
+            off = rng.choice(candidates, min(n_off, len(candidates)), replace=False)
             some = known.loc[sorted([*known.index[known.on], *off])]
             rows.append(some.reset_index().assign(encoder=name, text=id))
     return pd.concat(rows, ignore_index=True)

@@ -310,6 +310,8 @@ def break_evens(
     larger: bool=False,  # is more better?
 ) -> pd.DataFrame:  # owner, other, theirs, ours, reached, saved, low, high, texts, texts_low, texts_high, n
     "After how many texts tables of tokens pay against each search without one, at that search's own effect."
+    absent = [owner for owner in tables if owner not in set(log.search)]
+    if absent: raise ValueError(f"the log has no search {absent[0]!r}, whose table is to pay.")
     log = log.assign(best=-log.best) if larger else log
     units = [name for name in log.columns if name not in ("search", "forwards", "best")]
     runs = {search: [(unit, run) for unit, run in part.groupby(units, sort=False)]

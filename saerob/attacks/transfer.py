@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from .attack import attack
 from .edits import Suffix
 from .searches import Random
+from ..core.checks import texts as check_texts
 from ..model.readout import DEFAULT_READOUT, Readout, activations_of, overlap, tokenise
 from ..model.readout import natural_continuation
 from ..model.subject import Subject, SubjectError
@@ -38,6 +39,7 @@ def transfer_matrix(subjects: dict,  # name to `Subject`, all on one LM: attacke
                     **kw,  # for `attack`: search, budget, …
                    ) -> pd.DataFrame:  # a row per text, found_on and read_by: overlap, edit
     "Attack every text on every subject, and read every adversarial text with every reader."
+    texts = check_texts(texts, "texts")
     rows = []
     for found_on, s in subjects.items():
         hits = [attack(s, text, **kw) for text in tqdm(texts, desc=found_on, disable=None)]

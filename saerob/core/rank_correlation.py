@@ -105,6 +105,9 @@ def no_difference(
 def _usable_axes(groups, keep, columns) -> tuple:
     "Groups of every axis that has a usable one, and notes about excluded groups; None without axes."
     if groups is None: return None, []
+    for axis, labels in groups.items():
+        if len(labels) != len(keep):
+            raise ValueError(f"groups must name a label per row: {axis!r} has {len(labels)} for {len(keep)}.")
     found = {axis: groups_of(np.asarray(labels, object), keep, columns) for axis, labels in groups.items()}
     axes = [parts.used for parts in found.values() if parts.used]
     notes = [f"{a} {g}: {why}" for a, parts in found.items() for g, why in parts.excluded.items()]
@@ -126,6 +129,7 @@ def compare(
     seed: int = 0,  # of the draws
 ) -> Difference:
     "Paired bootstrap test of two agreements with the same x: the same rows are resampled for both."
+    check_draws(level, n_resamples, 1, seed)
     (x, y1, y2), keep, note = complete(dict(x=x, y1=y1, y2=y2))
     named = dict(x=x, y1=y1, y2=y2)
     n = len(x)
@@ -196,6 +200,7 @@ def partial(
 ) -> Tau:
     "Rank agreement of x and y at a fixed third variable (Quade 1974; Kendall 1942)."
     matched = one_of(how, "how", ["matched", "kendall"]) == "matched"
+    check_draws(level, n_resamples, n_permutations, seed)
     (x, y, z), _, note = complete(dict(x=x, y=y, z=z))
     n = len(x)
     def stat(weights): return (matched_tau if matched else partial_tau)(weights, x, y, z)
@@ -541,6 +546,7 @@ def power(
     "Power of the exact test of τ (or of ψ) by simulation from a Gaussian copula, without ties."
     least = critical(n, groups, alpha)
     whole(n_sim, "n_sim", low=1)
+    for tau in np.atleast_1d(taus): number(tau, "each of taus", -1, 1)
     i, j = np.triu_indices(n, 1)
     n_parts = 1 + n_sim*groups*len(i)//4_000_000
     def share(tau):
