@@ -98,7 +98,7 @@ def _at_depth(s, h, h_text, h_other):
 def depth_profile(subjects: dict,  # block to `Subject`, all on one LM
                   text: str,  # the text to attack
                   target: str,  # an unrelated text
-                  tokens: torch.LongTensor,  # [n] token ids to try as a suffix
+                  tokens: torch.LongTensor,  # [n] token ids to try as a suffix; those that can be typed there
                   readout: Readout=DEFAULT_READOUT,  # how texts are read; pooling "last" only
                  ) -> pd.DataFrame:  # a row per block: unrelated, natural, median, untargeted, targeted
     "One-token edits seen at several depths, in one pass. Raises `SubjectError` for a pooled readout or hook."
@@ -108,7 +108,9 @@ def depth_profile(subjects: dict,  # block to `Subject`, all on one LM
     prompt = tokenise(s, text, readout)
     other = tokenise(s, target, readout)
     natural = natural_continuation(s, text, 1, readout).cpu()
-    whole = Suffix(1).on(s, prompt, readout).whole(torch.cat([tokens[:, None], natural]))
+    edit = Suffix(1).on(s, prompt, readout)
+    typable = tokens[edit.valid(tokens[:, None])]
+    whole = edit.whole(torch.cat([typable[:, None], natural]))
     edited = [s.resids(part, layers) for part in whole.split(64)]
     h_text = s.resids(prompt.ids, layers)
     h_other = s.resids(other.ids, layers)
