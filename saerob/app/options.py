@@ -23,12 +23,12 @@ import typer
 
 # %% ../../nbs/app/options.ipynb #7a8e73a9
 def number_list(text: str,  # such as "3,17,40-49"
-               ) -> list:  # of whole numbers, in that order
+               ) -> list:  # of whole numbers, in that order, each once
     "A list of whole numbers and ranges. Raises `typer.BadParameter`."
     out = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise typer.BadParameter(f"{part!r} is no number and no range; write 3,17,40-49")
         start = int(first)
         end = int(last) if dash else start
@@ -38,7 +38,7 @@ def number_list(text: str,  # such as "3,17,40-49"
         if end - start > 1_000_000:
             raise typer.BadParameter(f"{part!r} names more than a million numbers")
         out += range(start, end + 1)
-    return out
+    return list(dict.fromkeys(out))
 
 # %% ../../nbs/app/options.ipynb #427bb2cb
 def named_workers(workers: int,  # --workers
@@ -298,7 +298,7 @@ COLUMNS |= dict(
 # %% ../../nbs/app/options.ipynb #38db0704
 def column_of(name: str | None):  # as typed; a number where the file has no header
     "A column as the reader takes it."
-    return int(name) if name and name.isdigit() else name or "text"
+    return int(name) if name and name.isdecimal() else name or "text"
 
 
 def table_rows(file: str,  # .csv, .tsv, .json or .jsonl, also .gz

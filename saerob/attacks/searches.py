@@ -350,11 +350,11 @@ def one_batch(
     base = [model.without(h, token) for token in here]
     new = best_predictions(state, model, here, base, size, region)
     if not len(new): return 0
-    state.evaluate(new)
+    known = state.evaluate(new).isfinite()  # a candidate that the LM cannot compute teaches nothing
     measured = state.residuals[:, -1].float()
     changed = (new != here).long().argmax(1)
     for position in range(len(here)):
-        rows = (changed == position).nonzero()[:, 0]
+        rows = (known & (changed == position)).nonzero()[:, 0]
         model.learn(position, new[rows, position], measured[rows.to(measured.device)], base[position])
     return len(new)
 

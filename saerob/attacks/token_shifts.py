@@ -94,7 +94,8 @@ def lm_hash(
     weights = {"embeddings": s.model.get_input_embeddings().weight}
     for i, block in enumerate(s.blocks[:s.layer + 1]):
         weights |= {f"{i}.{name}": weight for name, weight in block.named_parameters()}
-    edits = tuple((w.data_ptr(), w._version, w.detach().sum().item()) for w in weights.values())
+    sums = torch.stack([w.detach().sum().float() for w in weights.values()]).tolist()
+    edits = tuple((w.data_ptr(), w._version, total) for w, total in zip(weights.values(), sums))
     known = s.model.__dict__.setdefault("_saerob_lm_hashes", {})
     if edits not in known:
         rounded = {name: weight.detach().bfloat16().view(torch.int16) for name, weight in weights.items()}
@@ -393,11 +394,10 @@ def learn(
     base: torch.Tensor,  # [d_model] the residual without a token there
 ) -> None:
     "Remember the errors of predictions."
-    measured = h.isfinite().all(1)
-    rows = self.index[tokens].to(h.device)[measured]
+    rows = self.index[tokens].to(h.device)
     if not len(rows): return
     self.rows[position].append(rows)
-    self.errors[position].append(h[measured] - base - self.mean_shift(rows))
+    self.errors[position].append(h - base - self.mean_shift(rows))
 
 # %% ../../nbs/attacks/token_shifts.ipynb #b12a7763
 @patch
