@@ -144,7 +144,7 @@ def one_token_certificate(
     return OneToken(active, int((~on).sum()), int((switched[~on] == 0).sum()), len(table.tokens) + 1)
 
 # %% ../../nbs/defences/certificates.ipynb #781e4918
-EDITS = ("insert", "replace")
+EDITS = ("insert", "replace", "delete")
 
 class Bounds(NamedTuple):
     "Between what an attack can move a vote."
@@ -155,15 +155,18 @@ def deletion_bounds(
     low,  # lower bound of the share of draws in which a latent is on, before the attack; number or array
     high,  # upper bound
     rate: float,  # probability with which each token is deleted
-    r: int = 1,  # tokens that the attacker inserts or replaces
+    r: int = 1,  # tokens that the attacker inserts, replaces or deletes
     edit: str = "insert",  # one of `EDITS`
 ) -> Bounds:
-    "The shares that any attack leaves. Raises ValueError for a rate outside [0, 1]."
+    "The shares that any attack leaves. Raises ValueError for a rate outside [0, 1], or 0 for deleted tokens."
     one_of(edit, "edit", EDITS)
     lost = number(rate, "rate", low=0, high=1)**whole(r, "r", low=0)
     low = np.asarray(low, float)
     high = np.asarray(high, float)
     if edit == "insert": return Bounds(lost*low, lost*high + 1 - lost)
+    if edit == "delete":
+        number(rate, "rate, where tokens are deleted,", low=1e-9)
+        return Bounds(np.clip((low - (1 - lost))/lost, 0, 1), np.clip(high/lost, 0, 1))
     return Bounds(np.maximum(low - (1 - lost), 0), np.minimum(high + 1 - lost, 1))
 
 # %% ../../nbs/defences/certificates.ipynb #778265b2
@@ -258,7 +261,7 @@ def smoothed_certificate(
     s: Subject,  # an LM with an SAE
     text: str,  # the text
     rate: float = .7,  # probability with which each token is deleted
-    r: int = 1,  # tokens that the attacker inserts or replaces
+    r: int = 1,  # tokens that the attacker inserts, replaces or deletes
     draws: int = 200,  # how many
     level: float = .999,  # confidence of every bound
     readout: Readout = DEFAULT_READOUT,  # pooling "last"
