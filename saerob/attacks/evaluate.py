@@ -7,6 +7,7 @@ __all__ = ['REFERENCES', 'N_GREEDY', 'KEPT_ENDS', 'AT_THE_END', 'units', 'seed_o
            'unit_record', 'long_table', 'evaluate_all', 'outside_texts', 'evaluate_outside']
 
 # %% ../../nbs/attacks/evaluate.ipynb #c48e2c0b
+import sys
 import zlib
 from dataclasses import asdict, replace
 from functools import partial
@@ -333,7 +334,8 @@ def evaluate(s: Subject,  # the subject
     todo = units(s, texts, scenario, readout, usable)
     if not todo: raise SubjectError("none of these texts has a latent or a token that can be attacked.")
     left_out = len(_text_table(texts, scenario)) - len({unit["id"] for unit in todo.values()})
-    if left_out: print(f"evaluate: {left_out} texts are left out: there is nothing to attack in them.")
+    if left_out:
+        print(f"evaluate: {left_out} texts are left out: nothing can be attacked in them.", file=sys.stderr)
     with Run(folder, config, seed, s.identity()) as run:
         merge(run, todo)
         _refuse_other_texts(run, todo, folder)
